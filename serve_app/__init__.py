@@ -1,0 +1,1 @@
+"""Venturi: one OpenAI-compatible endpoint for Mistral Small 4, two speeds."""
