@@ -159,4 +159,4 @@ def _check_count(field: str, value: object) -> None:
 
 def _check_cpus(cpus_per_rank: float) -> None:
     if not (math.isfinite(cpus_per_rank) and cpus_per_rank > 0):
-        raise ValueError(f"cpus_per_rank={cpus_per_rank!r} must be more than 0")
+        raise ValueError(f"cpus_per_rank={cpus_per_rank!r} must be a finite number above 0")
