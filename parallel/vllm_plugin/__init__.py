@@ -1,10 +1,34 @@
-"""What vLLM 0.29 needs to run this model, added through its own plugin entry points."""
+"""What does vLLM 0.29 lack to run this model, and how is it added from outside?
+
+vLLM calls the two functions below through its entry points, in every process it starts. Each fix has a file
+of its own that says why it is there and how to see that it has become needless; `fixes` checks that they took
+effect. Nothing here imports vLLM before it is called: vLLM loads this module while it is still deciding on
+its platform.
+"""
 
 
 def register() -> None:
-    """Install every fix in this process (entry point `vllm.general_plugins`)."""
+    """Install every fix this machine can use; calling it again changes nothing (`vllm.general_plugins`)."""
+    from vllm import ModelRegistry
+    from vllm.platforms import current_platform
+
+    from parallel.vllm_plugin import parser_cache, vision_import
+
+    parser_cache.install()
+    vision_import.install()
+    # Named, not imported: the class pulls in the whole model stack, which most processes never need.
+    ModelRegistry.register_model("EagleMistralLarge3ForCausalLM", "parallel.vllm_plugin.eagle:CompleteEagle")
+    if current_platform.is_cpu():
+        from parallel.vllm_plugin import experts_cpu
+
+        experts_cpu.install()
 
 
 def platform() -> str | None:
-    """The platform class to use instead of vLLM's own, or None (entry point `vllm.platform_plugins`)."""
-    return None
+    """The platform class to use in place of vLLM's own, or None to leave it (`vllm.platform_plugins`)."""
+    from vllm.platforms import cpu_platform_plugin
+
+    # Only in place of the plain CPU platform: None means a GPU build, any other name a vendor's subclass.
+    if cpu_platform_plugin() != "vllm.platforms.cpu.CpuPlatform":
+        return None
+    return "parallel.vllm_plugin.platform_cpu.ExpertParallelCpuPlatform"

@@ -1,0 +1,131 @@
+"""Which fixes does an engine configuration need, and which of those did not take effect?
+
+vLLM logs a plugin that fails to load and goes on, `VLLM_PLUGINS` can leave it out, and without the project
+installed there is no entry point at all. What follows is a slow server or a crash far from its cause, so the
+replica asks first.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+VllmConfig = Any
+"""`vllm.config.VllmConfig`, which carries no types we could check against."""
+
+
+class MissingFixError(RuntimeError):
+    """The engine configuration needs fixes that did not take effect in this process."""
+
+
+@dataclass(frozen=True)
+class Fix:
+    """One fix to vLLM, and how to tell whether it is needed and whether it is there."""
+
+    name: str
+    """The module of this package that holds it."""
+    symptom: str
+    """What happens without it, in one clause."""
+    applies: Callable[[VllmConfig], bool]
+    """Whether an engine with this configuration needs it."""
+    in_effect: Callable[[], bool]
+    """Whether it took effect in this process; vLLM's other processes load it the same way."""
+
+
+def always(vllm_config: VllmConfig) -> bool:
+    """Every engine here serves chat through the Mistral parser."""
+    return True
+
+
+def has_draft_head(vllm_config: VllmConfig) -> bool:
+    """Whether an EAGLE head is configured."""
+    speculation = vllm_config.speculative_config
+    return speculation is not None and speculation.method == "eagle"
+
+
+def has_experts_apart_on_cpu(vllm_config: VllmConfig) -> bool:
+    """Whether experts are spread over ranks of CPUs."""
+    from vllm.platforms import current_platform
+
+    return bool(vllm_config.parallel_config.enable_expert_parallel and current_platform.is_cpu())
+
+
+def has_vision_tower(vllm_config: VllmConfig) -> bool:
+    """Whether the model's configuration has a vision part."""
+    return getattr(vllm_config.model_config.hf_config, "vision_config", None) is not None
+
+
+def parser_is_cached() -> bool:
+    """Whether the parsers' tables are shared."""
+    from parallel.vllm_plugin import parser_cache
+
+    return parser_cache.in_effect()
+
+
+def draft_head_is_replaced() -> bool:
+    """Whether vLLM's registry of models names our draft head."""
+    from vllm import ModelRegistry
+
+    registered = ModelRegistry.models.get("EagleMistralLarge3ForCausalLM")
+    return getattr(registered, "module_name", None) == "parallel.vllm_plugin.eagle"
+
+
+def experts_are_replaced() -> bool:
+    """Whether vLLM's registry of operations names our experts."""
+    from vllm.model_executor.custom_op import op_registry_oot
+
+    replaced = op_registry_oot.get("UnquantizedFusedMoEMethod")
+    return getattr(replaced, "__module__", None) == "parallel.vllm_plugin.experts_cpu"
+
+
+def communicator_is_replaced() -> bool:
+    """Whether the platform in use names our communicator."""
+    from vllm.platforms import current_platform
+
+    return str(current_platform.get_device_communicator_cls()).startswith("parallel.vllm_plugin.")
+
+
+def vision_is_importable() -> bool:
+    """Whether vLLM can import its vision tower."""
+    from parallel.vllm_plugin import vision_import
+
+    return vision_import.in_effect()
+
+
+FIXES = (
+    Fix("parser_cache", "every request blocks the server for 50 ms several times", always, parser_is_cached),
+    Fix(
+        "vision_import",
+        "the model cannot be inspected without torchvision",
+        has_vision_tower,
+        vision_is_importable,
+    ),
+    Fix("eagle", "the draft head does not load", has_draft_head, draft_head_is_replaced),
+    Fix(
+        "experts_cpu",
+        "workers read past their experts' weights",
+        has_experts_apart_on_cpu,
+        experts_are_replaced,
+    ),
+    Fix(
+        "communicator_cpu",
+        "uneven collectives are missing",
+        has_experts_apart_on_cpu,
+        communicator_is_replaced,
+    ),
+)
+
+
+def missing(vllm_config: VllmConfig, fixes: tuple[Fix, ...] = FIXES) -> list[Fix]:
+    """The fixes this configuration needs that did not take effect."""
+    return [fix for fix in fixes if fix.applies(vllm_config) and not fix.in_effect()]
+
+
+def require(vllm_config: VllmConfig) -> None:
+    """Raise MissingFixError, naming each fix this configuration needs that did not take effect."""
+    lacking = missing(vllm_config)
+    if lacking:
+        listed = "; ".join(f"{fix.name} ({fix.symptom})" for fix in lacking)
+        raise MissingFixError(
+            f"fixes to vLLM did not take effect: {listed}. Install this project where the engine runs; "
+            "if VLLM_PLUGINS is set, name venturi and venturi_cpu in it."
+        )
