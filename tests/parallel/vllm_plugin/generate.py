@@ -1,0 +1,92 @@
+"""What does one engine answer? Run as a script, so that its memory is free again when the answers are there.
+
+    python generate.py JOB.json ANSWERS.json
+
+JOB holds `engine`, the keyword arguments of vLLM's engine, and `waves`, a list of lists of requests: those of
+one wave run together, and the next wave starts when all are done. A request has `prompt` (token ids),
+`num_tokens` and optionally `rank` (which data-parallel rank serves it).
+ANSWERS holds, wave by wave, `tokens`, `logprobs` and `experts` [tokens][layers][active] or null of each
+request, and `counters`, the engine's Prometheus counters summed over ranks.
+"""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any, TypedDict
+
+
+class Request(TypedDict, total=False):
+    """What is asked of the engine."""
+
+    prompt: list[int]
+    num_tokens: int
+    rank: int
+
+
+class Answer(TypedDict):
+    """What it answered."""
+
+    tokens: list[int]
+    logprobs: list[float]
+    experts: list[list[list[int]]] | None
+
+
+class Answers(TypedDict):
+    """All answers of one engine."""
+
+    waves: list[list[Answer]]
+    counters: dict[str, float]
+
+
+async def answer(engine: Any, name: str, request: Request) -> Answer:
+    """The greedy continuation of one prompt, exactly as long as asked for."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    sampling = SamplingParams(
+        temperature=0.0,
+        max_tokens=request["num_tokens"],
+        ignore_eos=True,
+        logprobs=0,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+    prompt = {"prompt_token_ids": request["prompt"]}
+    async for result in engine.generate(prompt, sampling, name, data_parallel_rank=request.get("rank")):
+        done = result.outputs[0]
+    tokens = list(done.token_ids)
+    logprobs = [of_token[token].logprob for of_token, token in zip(done.logprobs, tokens, strict=True)]
+    experts = None if done.routed_experts is None else done.routed_experts.tolist()
+    return {"tokens": tokens, "logprobs": logprobs, "experts": experts}
+
+
+def counters() -> dict[str, float]:
+    """The engine's counters by name, summed over their labels."""
+    from vllm.v1.metrics.reader import Counter, get_metrics_snapshot
+
+    totals: dict[str, float] = {}
+    for metric in get_metrics_snapshot():
+        if isinstance(metric, Counter):
+            totals[metric.name] = totals.get(metric.name, 0.0) + metric.value
+    return totals
+
+
+async def run(engine_args: dict[str, Any], waves: list[list[Request]]) -> Answers:
+    """Start one engine, let it answer wave after wave, and stop it."""
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_args))
+    try:
+        answered = []
+        for number, wave in enumerate(waves):
+            requests = [answer(engine, f"{number}-{index}", request) for index, request in enumerate(wave)]
+            answered.append(list(await asyncio.gather(*requests)))
+        return {"waves": answered, "counters": counters()}
+    finally:
+        engine.shutdown()
+
+
+if __name__ == "__main__":
+    job = json.loads(Path(sys.argv[1]).read_text())
+    Path(sys.argv[2]).write_text(json.dumps(asyncio.run(run(job["engine"], job["waves"]))))
