@@ -192,6 +192,26 @@ class ModelShape:
             yield Weight(Part.SHARED_EXPERTS, Division.TP_RANKS, shared, 3 * moe_layers)
 
 
+MISTRAL_SMALL_4 = ModelShape(
+    layers=36,
+    dense_layers=0,
+    hidden=4096,
+    heads=32,
+    q_lora=1024,
+    kv_lora=256,
+    rope_dim=64,
+    nope_dim=64,
+    v_dim=128,
+    dense_width=12288,
+    experts=128,
+    expert_width=2048,
+    shared_experts=1,
+    vocab=131_072,
+    positions=8192 * 128,
+)
+"""The published sizes of the text model, for planning without its checkpoint at hand."""
+
+
 def _norms(num_elements: int, count: int) -> Weight:
     return Weight(Part.ROUTER, Division.COPIED, num_elements, count, quantizable=False)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from parallel.model_shape import Division, ModelShape, Part
+from parallel.model_shape import MISTRAL_SMALL_4, Division, ModelShape, Part
 
 POCKET = Path(__file__).parents[2] / "deploy/pocket"
 SMALL_4: dict[str, Any] = json.loads((Path(__file__).parent / "small_4/params.json").read_text())
@@ -57,6 +57,11 @@ def test_counts_the_pocket_model_exactly(name: str, draft: bool) -> None:
     for weight in ModelShape.read(POCKET / name, draft=draft).weights():
         counted[weight.part] += weight.total_elements
     assert counted == stored
+
+
+def test_published_sizes_are_those_of_the_checkpoint() -> None:
+    """Planning without a checkpoint counts what planning with one does."""
+    assert ModelShape.from_params(SMALL_4) == MISTRAL_SMALL_4
 
 
 def test_mistral_small_4_has_119_billion_parameters() -> None:
