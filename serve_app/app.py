@@ -1,0 +1,107 @@
+"""How are the deployments put together? The only file that binds them."""
+
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+from ray.serve import Application
+from ray.serve.config import AutoscalingConfig, RequestRouterConfig
+from ray.serve.handle import DeploymentHandle
+
+from serve_app.config import INGRESS_DEPLOYMENT, Pool, Settings, parse
+from serve_app.engine.arguments import engine_arguments
+from serve_app.engine.fit import fit
+from serve_app.engine.handle import HandleBackend
+from serve_app.engine.replica import EngineReplica
+from serve_app.ingress.api import make_app
+from serve_app.metrics import Metrics
+from serve_app.pools import directory, pool
+from serve_app.router.dispatch import Router
+
+HEALTH_CHECK_PERIOD_S = 2.0
+HEALTH_CHECK_TIMEOUT_S = 30.0
+"""Generous: an engine process that compiles or loads can hold its replica's interpreter for seconds."""
+
+
+class IngressReplica:
+    """One replica of the HTTP edge, with a router of its own over the pools' handles."""
+
+    def __init__(self, settings: Settings, handles: Mapping[str, "DeploymentHandle[object]"]) -> None:
+        self._settings = settings
+        self._pools = {
+            name: pool.Pool(name, frozenset(settings.pools[name].efforts), HandleBackend(handle))
+            for name, handle in handles.items()
+        }
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Return the ASGI app; Serve calls this in the replica, after the constructor."""
+        settings = self._settings
+        replica = serve.get_replica_context().replica_id.unique_id
+        metrics = Metrics(replica)
+        pools = directory.Directory(self._pools, settings.router.report_period_s)
+        router = Router(pools, settings.router.rules(), metrics, Random(replica))
+        return make_app(router, settings.model, settings.ingress, metrics)
+
+
+def build(args: Mapping[str, Any]) -> Application:
+    """Return the Serve application for the `args` of a serve YAML.
+
+    Raises ConfigError, with a line for each thing that is wrong.
+    """
+    settings = parse(args)
+    for name in settings.pools:
+        fit(settings, name)
+    engines = {name: _engine(settings, name) for name in settings.pools}
+    ingress = settings.ingress
+    return (
+        serve.deployment(serve.ingress()(IngressReplica))
+        .options(
+            name=INGRESS_DEPLOYMENT,
+            num_replicas=ingress.replicas,
+            max_ongoing_requests=ingress.max_ongoing_requests,
+            ray_actor_options={"num_cpus": ingress.num_cpus},
+            graceful_shutdown_timeout_s=settings.drain_s,
+        )
+        .bind(settings, engines)
+    )
+
+
+def _engine(settings: Settings, name: str) -> Application:
+    pool_settings = settings.pools[name]
+    options: dict[str, Any] = {
+        "name": name,
+        "max_ongoing_requests": pool_settings.max_ongoing_requests,
+        "max_queued_requests": pool_settings.max_queued_requests,
+        "graceful_shutdown_timeout_s": settings.drain_s,
+        "health_check_period_s": HEALTH_CHECK_PERIOD_S,
+        "health_check_timeout_s": HEALTH_CHECK_TIMEOUT_S,
+        "request_router_config": RequestRouterConfig(
+            request_router_class="serve_app.engine.pinned.PinnedReplicaRouter"
+        ),
+    }
+    options |= _scale(pool_settings) | _resources(pool_settings, settings.engine_environment(name))
+    return (
+        serve.deployment(EngineReplica)
+        .options(**options)
+        .bind(name, settings.model.name, engine_arguments(settings, name))
+    )
+
+
+def _scale(settings: Pool) -> dict[str, Any]:
+    if settings.autoscaling:
+        return {"autoscaling_config": AutoscalingConfig(**settings.autoscaling.model_dump())}
+    return {"num_replicas": settings.replicas or 1}
+
+
+def _resources(settings: Pool, env: dict[str, str]) -> dict[str, Any]:
+    plan, device, cpus = settings.plan, settings.device, settings.cpus_per_rank
+    resources: dict[str, Any] = {
+        "ray_actor_options": {**plan.replica_options(device, cpus), "runtime_env": {"env_vars": env}}
+    }
+    if plan.nodes > 1:
+        # On one node the replica actor holds all devices itself, and needs no placement group.
+        resources["placement_group_bundles"] = plan.bundles(device, cpus)
+        resources["placement_group_strategy"] = plan.placement_strategy
+    return resources

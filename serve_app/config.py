@@ -1,0 +1,276 @@
+"""What may stand in the `args` of a serve YAML, and what is wrong with this one?
+
+The whole tree is frozen pydantic models: it is parsed once, and whoever holds a `Settings` holds a valid
+one. Nothing else in serve_app reads the process environment.
+"""
+
+import os
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from parallel.engine_arguments import NAMES as ENGINE_ARGUMENTS
+from parallel.hardware import gpu
+from parallel.memory import WeightFormat
+from parallel.plan import Device, ParallelPlan
+from serve_app.errors import ConfigError
+from serve_app.types import Effort, Rules
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+RESERVED_ENGINE_ARGUMENTS = {
+    "model": "model.path",
+    "served_model_name": "model.name",
+    "tensor_parallel_size": "plan.tp",
+    "data_parallel_size": "plan.dp",
+    "enable_expert_parallel": "plan.ep",
+    "nnodes": "plan.nodes",
+    "distributed_executor_backend": "plan.nodes",
+    "data_parallel_backend": "plan.nodes",
+    "data_parallel_size_local": "plan.nodes",
+    "speculative_config": "speculation",
+    "spec_model": "speculation.draft",
+    "spec_method": "speculation",
+    "spec_tokens": "speculation.max_draft_tokens",
+}
+"""Engine arguments that Venturi derives from a setting of its own: vLLM's name to ours."""
+
+INGRESS_DEPLOYMENT = "ingress"
+DRAIN_MARGIN_S = 10.0
+"""How much longer than the longest answer a replica drains."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,40}$")]
+Positive = Annotated[int, Field(ge=1)]
+PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Environment = dict[str, str]
+
+
+def _refuse_unknown(given: Mapping[str, Any], known: Collection[str], under: str = "") -> None:
+    unknown = [str(key) for key in given if key not in known]
+    if unknown:
+        # `known` rides along for the message: `_lines` writes one line a key.
+        context = {"unknown": unknown, "known": sorted(known), "under": under}
+        raise PydanticCustomError("unknown_key", "unknown keys", context)
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, given: Any) -> Any:
+        if isinstance(given, dict):
+            _refuse_unknown(given, cls.model_fields)
+        return given
+
+
+class Model(_Frozen):
+    """Which weights are served, and under which names."""
+
+    path: str
+    """A folder in Mistral's native format. A relative one is relative to the project's root."""
+    name: Annotated[str, StringConstraints(min_length=1)]
+    aliases: tuple[str, ...] = ()
+    weight_format: WeightFormat | None = None
+    """For memory estimates where the checkpoint, which says it itself, is not at hand."""
+    default_effort: Effort = Effort.NONE
+    """The effort of a request that names none."""
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [self.name, *self.aliases]
+        if twice := sorted({n for n in names if names.count(n) > 1}):
+            raise ValueError(
+                f"name={self.name!r} and aliases={list(self.aliases)} repeat {', '.join(map(repr, twice))}"
+            )
+        return self
+
+
+class Speculation(_Frozen):
+    """EAGLE: a small draft model proposes tokens, and the target verifies them in one step."""
+
+    draft: str
+    """The EAGLE head's folder; relative paths as in model.path."""
+    max_draft_tokens: Annotated[int, Field(ge=1, le=16)] = 3
+    """Draft tokens a verify step, vLLM's num_speculative_tokens."""
+
+
+class Autoscaling(_Frozen):
+    """Ray Serve's autoscaling of a pool, under Serve's names."""
+
+    min_replicas: Annotated[int, Field(ge=0)] = 1
+    max_replicas: Positive
+    target_ongoing_requests: Annotated[float, Field(gt=0)]
+    upscale_delay_s: PositiveSeconds = 30.0
+    downscale_delay_s: PositiveSeconds = 600.0
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(
+                f"min_replicas={self.min_replicas} is more than max_replicas={self.max_replicas}"
+            )
+        return self
+
+
+class Pool(_Frozen):
+    """One pool: replicas with one engine configuration."""
+
+    efforts: Annotated[tuple[Effort, ...], Field(min_length=1)]
+    """Whose requests this pool serves first."""
+    device: Device = "gpu"
+    gpu: str | None = None
+    """The model of GPU, say H200: lets `check` say whether the weights and the context fit."""
+    plan: ParallelPlan = ParallelPlan()
+    cpus_per_rank: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    """CPUs that Ray reserves for each rank; a reservation, not a limit."""
+    replicas: Positive | None = None
+    """A fixed number of replicas; 1 if neither this nor `autoscaling` is given."""
+    autoscaling: Autoscaling | None = None
+    max_ongoing_requests: Positive = 1024
+    """Requests a replica takes at once; more wait in the ingress."""
+    max_queued_requests: Positive = 1024
+    """Requests that may wait in one ingress replica for this pool; more are refused with 503."""
+    engine: dict[str, Any] = {}
+    """vLLM's engine arguments, under vLLM's names."""
+    speculation: Speculation | None = None
+    env: Environment = {}
+    """Environment of the engine's processes, on top of the common `env`."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.gpu is not None:
+            gpu(self.gpu)  # raises ValueError with the names that are known
+            if self.device == "cpu":
+                raise ValueError(f"device={self.device!r} has no gpu={self.gpu!r}")
+        if self.replicas is not None and self.autoscaling is not None:
+            raise ValueError(
+                f"replicas={self.replicas} and autoscaling.max_replicas={self.autoscaling.max_replicas} "
+                f"exclude each other"
+            )
+        for name in self.engine:
+            if setting := RESERVED_ENGINE_ARGUMENTS.get(name):
+                raise ValueError(f"engine.{name}={self.engine[name]!r} is derived from {setting}: set that")
+        _refuse_unknown(self.engine, ENGINE_ARGUMENTS, under="engine")
+        max_num_seqs = self.engine.get("max_num_seqs")
+        if isinstance(max_num_seqs, int) and max_num_seqs > self.max_ongoing_requests:
+            raise ValueError(
+                f"engine.max_num_seqs={max_num_seqs} can never be reached with "
+                f"max_ongoing_requests={self.max_ongoing_requests}"
+            )
+        return self
+
+
+class Router(_Frozen):
+    """The routing policy."""
+
+    spill_over: bool = True
+    """Whether another pool serves when the effort's own pools have no healthy replica."""
+    report_period_s: PositiveSeconds = 0.25
+    """How often an ingress replica asks each engine replica for its state."""
+    max_age_s: PositiveSeconds = 2.0
+    """A replica whose last report is older counts as unhealthy."""
+
+    @model_validator(mode="after")
+    def _periods(self) -> Self:
+        if self.max_age_s <= self.report_period_s:
+            raise ValueError(
+                f"max_age_s={self.max_age_s:g} must be more than report_period_s={self.report_period_s:g}"
+            )
+        return self
+
+    def rules(self) -> Rules:
+        """Return the part that the policy reads."""
+        return Rules(spill_over=self.spill_over, max_age_s=self.max_age_s)
+
+
+class Ingress(_Frozen):
+    """The HTTP edge."""
+
+    replicas: Positive = 1
+    num_cpus: Annotated[float, Field(ge=0)] = 1.0
+    """CPUs that Ray reserves for each ingress replica."""
+    max_ongoing_requests: Positive = 1024
+    """Requests that one ingress replica holds at once, streams included."""
+    max_body_bytes: Positive = 32 * 2**20
+    request_timeout_s: PositiveSeconds = 1800.0
+    """The longest time an answer may take, from the request's arrival to its last byte."""
+
+
+class Settings(_Frozen):
+    """The whole of `args`."""
+
+    model: Model
+    pools: Annotated[dict[Name, Pool], Field(min_length=1)]
+    router: Router = Router()
+    ingress: Ingress = Ingress()
+    env: Environment = {}
+    """Environment of every engine process."""
+
+    @model_validator(mode="after")
+    def _every_effort_has_a_pool(self) -> Self:
+        if INGRESS_DEPLOYMENT in self.pools:
+            raise ValueError(
+                f"a pool may not be named {INGRESS_DEPLOYMENT!r}: that is the ingress deployment"
+            )
+        served = {effort for pool in self.pools.values() for effort in pool.efforts}
+        if missing := [effort.value for effort in Effort if effort not in served]:
+            pools = ", ".join(f"{name}: {[e.value for e in p.efforts]}" for name, p in self.pools.items())
+            raise ValueError(f"no pool serves effort {', '.join(map(repr, missing))} (pools: {pools})")
+        return self
+
+    def engine_environment(self, pool: str) -> Environment:
+        """Return the environment variables of the engine processes of `pool`."""
+        return {"VLLM_NO_USAGE_STATS": "1"} | self.env | self.pools[pool].env
+
+    @property
+    def drain_s(self) -> float:
+        """How long a replica that leaves may still answer: longer than its longest answer."""
+        return self.ingress.request_timeout_s + DRAIN_MARGIN_S
+
+
+def parse(args: Mapping[str, Any]) -> Settings:
+    """Return the settings, or raise ConfigError with one line for each thing that is wrong."""
+    try:
+        return Settings.model_validate(dict(args))
+    except ValidationError as error:
+        raise ConfigError([line for e in error.errors() for line in _lines(e)]) from None
+
+
+def _lines(error: Any) -> list[str]:
+    """Write one pydantic error as lines of `path.of.key: what is wrong`."""
+    path = ".".join(map(str, error["loc"]))
+    context = error.get("ctx", {})
+    if error["type"] == "unknown_key":
+        prefix = ".".join(filter(None, [path, context["under"]]))
+        return [_unknown_line(prefix, key, context["known"]) for key in context["unknown"]]
+    if error["type"] == "missing":
+        return [f"{path}: is required"]
+    if error["type"] == "unexpected_keyword_argument":
+        parent, _, key = path.rpartition(".")
+        return [_unknown_line(parent, key, list(ParallelPlan.__dataclass_fields__))]
+    message = str(context["error"]) if "error" in context else f"{error['msg']}, not {error['input']!r}"
+    return [f"{path}: {message}" if path else message]
+
+
+def _unknown_line(prefix: str, key: str, known: list[str]) -> str:
+    path = f"{prefix}.{key}" if prefix else key
+    near = get_close_matches(key, known, n=1, cutoff=0.5)
+    if near:
+        return f"{path}: unknown key; did you mean {near[0]!r}?"
+    hint = f"known: {', '.join(known)}" if len(known) <= 20 else "see vLLM's engine arguments"
+    return f"{path}: unknown key; {hint}"
+
+
+def resolve(path: str) -> Path:
+    """Return `path` as it is if absolute, else below the project's root."""
+    return PROJECT_ROOT / path
+
+
+def process_environment() -> dict[str, str]:
+    """Return a copy of this process's environment, for a child process."""
+    return dict(os.environ)

@@ -1,0 +1,1 @@
+"""One replica of the engine, and how to talk to it."""

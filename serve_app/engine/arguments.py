@@ -1,0 +1,32 @@
+"""Which arguments does a pool's engine start with?"""
+
+from typing import Any
+
+from serve_app.config import Settings, resolve
+
+NO_FETCHING = "images-by-url-are-off.invalid"
+"""The only host that the engine itself may fetch images from: the name cannot exist (RFC 2606)."""
+
+
+def engine_arguments(settings: Settings, pool_name: str) -> dict[str, Any]:
+    """Return vLLM's arguments for `pool_name`: the model's, the plan's, then the operator's own."""
+    model, pool = settings.model, settings.pools[pool_name]
+    arguments: dict[str, Any] = {
+        "model": str(resolve(model.path)),
+        "served_model_name": [model.name, *model.aliases],
+        "tokenizer_mode": "mistral",
+        "config_format": "mistral",
+        "load_format": "mistral",
+        "tool_call_parser": "mistral",
+        "enable_auto_tool_choice": True,
+        "reasoning_parser": "mistral",
+        "allowed_media_domains": [NO_FETCHING],
+        "enable_log_requests": False,
+    }
+    if spec := pool.speculation:
+        arguments["speculative_config"] = {
+            "method": "eagle",
+            "model": str(resolve(spec.draft)),
+            "num_speculative_tokens": spec.max_draft_tokens,
+        }
+    return arguments | pool.plan.engine_arguments() | pool.engine

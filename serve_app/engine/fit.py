@@ -1,0 +1,105 @@
+"""Does a pool's plan suit the model, and how much memory will each rank take?"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from parallel import hardware
+from parallel.memory import CacheFormat, MemoryReport, WeightFormat, kv_bytes_per_token, kv_tokens
+from parallel.memory import rank_weight_bytes as weight_bytes
+from parallel.model_shape import MISTRAL_SMALL_4, ModelShape
+from serve_app.config import Pool, Settings, resolve
+from serve_app.errors import ConfigError
+
+DEFAULT_UTILIZATION = 0.92
+"""vLLM's default for gpu_memory_utilization."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One pool's memory, for each rank."""
+
+    shape_source: str
+    """Where the model's shape was read: its params.json, or the published one."""
+    weights: MemoryReport
+    draft: MemoryReport | None
+    kv_bytes_per_token: int
+    num_kv_tokens: int | None
+    """Tokens of context that all ranks keep together; None when the device is not known."""
+
+
+def fit(settings: Settings, pool_name: str) -> Fit:
+    """Return the memory estimate of a pool, or raise ConfigError if its plan cannot run the model."""
+    try:
+        return _fit(settings, pool_name)
+    except ValueError as error:
+        raise ConfigError([f"pools.{pool_name}: {error}"]) from None
+
+
+def _fit(settings: Settings, pool_name: str) -> Fit:
+    pool = settings.pools[pool_name]
+    params = _params(settings.model.path)
+    shape = ModelShape.from_params(params) if params else MISTRAL_SMALL_4
+    weight_format = _weight_format(settings, pool, params)
+    _check_length(pool, shape)
+    draft = None
+    if pool.speculation and (draft_params := _params(pool.speculation.draft)):
+        draft = weight_bytes(ModelShape.from_params(draft_params, draft=True), weight_format, pool.plan)
+    cache_format = _cache_format(pool, weight_format)
+    mla = settings.engine_environment(pool_name).get("VLLM_MLA_DISABLE") != "1"
+    tokens = None
+    if pool.gpu:
+        tokens = kv_tokens(
+            hardware.gpu(pool.gpu),
+            shape,
+            weight_format,
+            pool.plan,
+            cache_format,
+            memory_utilization=pool.engine.get("gpu_memory_utilization", DEFAULT_UTILIZATION),
+        )
+        length = pool.engine.get("max_model_len", shape.positions)
+        if tokens // pool.plan.dp < length:
+            raise ValueError(
+                f"engine.max_model_len={length} is more than the {tokens // pool.plan.dp} tokens of context "
+                f"that gpu={pool.gpu} has room for with {pool.plan}"
+            )
+    return Fit(
+        shape_source=f"{settings.model.path}/params.json" if params else "the published Mistral Small 4",
+        weights=weight_bytes(shape, weight_format, pool.plan),
+        draft=draft,
+        kv_bytes_per_token=kv_bytes_per_token(shape, pool.plan, cache_format, mla=mla),
+        num_kv_tokens=tokens,
+    )
+
+
+def _params(path: str) -> dict[str, Any] | None:
+    """Return the checkpoint's params.json, or None when this machine does not have the checkpoint."""
+    file = resolve(path) / "params.json"
+    if not file.is_file():
+        return None
+    params: dict[str, Any] = json.loads(file.read_text())
+    return params
+
+
+def _weight_format(settings: Settings, pool: Pool, params: dict[str, Any] | None) -> WeightFormat:
+    """Return what the operator says, else what the checkpoint says, else what the engine computes in."""
+    if settings.model.weight_format:
+        return settings.model.weight_format
+    quantization = (params or {}).get("quantization", {})
+    if "fp8" in str(quantization.get("qformat_weight", "")):
+        return WeightFormat.FP8
+    return WeightFormat.FLOAT32 if pool.engine.get("dtype") == "float32" else WeightFormat.BF16
+
+
+def _cache_format(pool: Pool, weight_format: WeightFormat) -> CacheFormat:
+    if str(pool.engine.get("kv_cache_dtype", "auto")).startswith("fp8"):
+        return CacheFormat.FP8
+    return CacheFormat.FLOAT32 if weight_format is WeightFormat.FLOAT32 else CacheFormat.BF16
+
+
+def _check_length(pool: Pool, shape: ModelShape) -> None:
+    length = pool.engine.get("max_model_len")
+    if isinstance(length, int) and length > shape.positions:
+        raise ValueError(
+            f"engine.max_model_len={length} is more than the model's {shape.positions} positions"
+        )

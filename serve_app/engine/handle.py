@@ -1,0 +1,75 @@
+"""How do pools reach their replicas through a Ray Serve handle?"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from ray.exceptions import RayError, RayTaskError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from serve_app.errors import PoolBusy, ReplicaLost
+from serve_app.types import Call, Head, ReplicaReport
+
+REPORT_TIMEOUT_S = 1.0
+
+
+class HandleBackend:
+    """The replicas of one engine deployment, as an `engine.protocol.Backend`."""
+
+    def __init__(self, handle: "DeploymentHandle[object]") -> None:
+        self._handle = handle
+        self._streaming = handle.options(method_name="call", stream=True)
+
+    async def reports(self) -> Sequence[ReplicaReport]:
+        """Ask every running replica; those that fail or take longer than REPORT_TIMEOUT_S are left out."""
+        return [r for r in await self._ask_all("report") if isinstance(r, ReplicaReport)]
+
+    async def metrics(self) -> Sequence[tuple[str, bytes]]:
+        """Return (replica, Prometheus text) of every replica that answers."""
+        return [m for m in await self._ask_all("metrics") if isinstance(m, tuple)]
+
+    async def _ask_all(self, method: str) -> list[object]:
+        """Return each replica's answer, or the exception instead of it.
+
+        The public `results_async` has one timeout for all: there, one replica that hangs would hide
+        every other one. So each result is awaited by itself.
+        """
+        try:
+            results = await self._handle.broadcast(method)._fetch_replica_results_async()
+        except DeploymentUnavailableError:
+            return []
+        answers = (asyncio.wait_for(result.get_async(), REPORT_TIMEOUT_S) for result in results)
+        return list(await asyncio.gather(*answers, return_exceptions=True))
+
+    def open(self, replica: str, call: Call) -> "HandleStream":
+        """Send `call` to `replica`; see `PinnedReplicaRouter` for what happens if it is full or gone."""
+        return HandleStream(self._streaming.options(session_id=replica).remote(call), replica)
+
+
+class HandleStream:
+    """One answer over a handle, as an `engine.protocol.ReplicaStream`."""
+
+    def __init__(self, response: "AsyncIterator[Head | bytes]", replica: str) -> None:
+        self._response = response
+        self._replica = replica
+
+    def __aiter__(self) -> "HandleStream":
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> Head | bytes:
+        """Return the next item; Ray's errors come out as ReplicaLost or PoolBusy."""
+        try:
+            return await self._response.__anext__()
+        except BackPressureError as error:
+            raise PoolBusy(f"the pool's queue is full: {error}") from error
+        except RayTaskError as error:
+            # The replica lives, and its server raised: not a fault of the request's shape, since
+            # vLLM answers those itself.
+            raise ReplicaLost(f"replica {self._replica} failed: {error.cause}") from error
+        except (RayError, RayServeException) as error:
+            raise ReplicaLost(f"replica {self._replica} was lost ({type(error).__name__})") from error
+
+    def cancel(self) -> None:
+        """Cancel the call on the replica."""
+        self._response.cancel()  # type: ignore[attr-defined]

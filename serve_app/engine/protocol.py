@@ -1,0 +1,41 @@
+"""What does a pool need from the replicas behind it?"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from serve_app.types import Call, Head, ReplicaReport
+
+
+class ReplicaStream(Protocol):
+    """One answer on its way: first a `Head`, then non-empty `bytes` until it ends.
+
+    Errors (from `__anext__`): ReplicaLost when the replica went away, PoolBusy when it refused.
+    """
+
+    def __aiter__(self) -> AsyncIterator[Head | bytes]:
+        """Return itself."""
+        ...
+
+    async def __anext__(self) -> Head | bytes:
+        """Return the next item, or raise StopAsyncIteration at the end of a complete answer."""
+        ...
+
+    def cancel(self) -> None:
+        """Stop the work on the replica. Harmless after the end, and when called twice."""
+        ...
+
+
+class Backend(Protocol):
+    """The replicas of one pool."""
+
+    async def reports(self) -> Sequence[ReplicaReport]:
+        """Ask every replica for its report; a replica that cannot answer is left out."""
+        ...
+
+    async def metrics(self) -> Sequence[tuple[str, bytes]]:
+        """Return (replica, metrics in Prometheus text form) of every replica that answers."""
+        ...
+
+    def open(self, replica: str, call: Call) -> ReplicaStream:
+        """Send `call` to that replica; nothing is awaited before the stream is read."""
+        ...

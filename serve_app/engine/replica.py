@@ -1,0 +1,83 @@
+"""What is one Serve replica of a pool? A vLLM server that joins late, reports itself and leaves at once."""
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from ray import serve
+
+from serve_app.engine import readiness
+from serve_app.engine.vllm import VllmServer
+from serve_app.types import Call, Head, ReplicaReport
+
+logger = logging.getLogger("ray.serve")
+
+WATCH_PERIOD_S = 0.25
+STATS_LOG_PERIOD_S = 10.0
+
+
+class EngineReplica:
+    """Hosts one engine group of the pool `pool`.
+
+    Ray Serve calls the constructor, `check_health` and the destructor; pools call `call` and `report`.
+    The replica counts as started, and gets traffic, only when the constructor has returned.
+    """
+
+    async def __init__(  # type: ignore[misc]  # Serve awaits an async constructor
+        self, pool: str, model: str, arguments: Mapping[str, Any]
+    ) -> None:
+        self._id = serve.get_replica_context().replica_id.unique_id
+        self._num_ongoing = 0
+        logger.info(f"pool {pool}: loading {arguments['model']}")
+        self._server = await VllmServer.start(arguments)
+        await readiness.check(self._server.call, model)
+        logger.info(f"pool {pool}: decoded a token at each effort, taking traffic")
+        self._tasks = [
+            asyncio.create_task(self._leave_when_errored()),
+            asyncio.create_task(self._server.log_stats(STATS_LOG_PERIOD_S)),
+        ]
+
+    async def call(self, call: Call) -> AsyncIterator[Head | bytes]:
+        """Serve one request: first its Head, then its body. Cancelling the call stops the engine's work.
+
+        The Head names this replica: Serve may have sent the call to another one than the policy chose.
+        """
+        self._num_ongoing += 1
+        try:
+            async for item in self._server.call(call):
+                yield item.signed(self._id) if isinstance(item, Head) else item
+        finally:
+            self._num_ongoing -= 1
+
+    async def report(self) -> ReplicaReport:
+        """Say what this replica is doing now."""
+        return ReplicaReport(self._id, self._num_ongoing)
+
+    async def metrics(self) -> tuple[str, bytes]:
+        """Return this replica's id and vLLM's metrics in Prometheus text form."""
+        _, text = await readiness.collect(self._server.call(Call("GET", "/metrics/")))
+        return self._id, text
+
+    async def check_health(self) -> None:
+        """Tell Serve of a dead engine (it asks every few seconds; `_leave_when_errored` is quicker)."""
+        if self._server.errored:
+            raise RuntimeError("the engine has errored")
+
+    async def _leave_when_errored(self) -> None:
+        # A replica with a dead engine answers errors at once, and so attracts requests. Exiting ends
+        # its streams now and lets Serve start another; waiting for failed health checks takes far longer.
+        while not self._server.errored:
+            await asyncio.sleep(WATCH_PERIOD_S)
+        logger.error("the engine has errored: this replica leaves")
+        sys.stderr.flush()
+        os._exit(1)
+
+    async def __del__(self) -> None:
+        """Stop the engine when Serve stops this replica."""
+        if server := getattr(self, "_server", None):
+            for task in getattr(self, "_tasks", []):
+                task.cancel()
+            await server.close()

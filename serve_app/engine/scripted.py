@@ -1,0 +1,64 @@
+"""Which replicas do unit tests use? Ones that replay a script: policy and faults, never answers."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from serve_app.types import Call, Head, ReplicaReport
+
+Step = Head | bytes | Exception | float
+"""Yield it (Head, bytes), raise it, or sleep that many seconds."""
+
+OK: tuple[Step, ...] = (Head(200, ((b"content-type", b"application/json"),)), b"{}")
+
+
+class ScriptedStream:
+    """Replays one script as an `engine.protocol.ReplicaStream`."""
+
+    def __init__(self, script: Sequence[Step]) -> None:
+        self._steps: Iterator[Step] = iter(script)
+        self.num_cancels = 0
+
+    def __aiter__(self) -> "ScriptedStream":
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> Head | bytes:
+        """Take steps until one yields or raises."""
+        for step in self._steps:
+            if isinstance(step, Exception):
+                raise step
+            if not isinstance(step, float):
+                return step
+            await asyncio.sleep(step)
+        raise StopAsyncIteration
+
+    def cancel(self) -> None:
+        """Count the cancellation."""
+        self.num_cancels += 1
+
+
+@dataclass
+class ScriptedBackend:
+    """Replicas by name, each with the script of its next answers, as an `engine.protocol.Backend`."""
+
+    replicas: dict[str, Sequence[Step]] = field(default_factory=dict)
+    num_ongoing: dict[str, int] = field(default_factory=dict)
+    calls: list[tuple[str, Call]] = field(default_factory=list)
+    streams: list[ScriptedStream] = field(default_factory=list)
+    on_reports: Callable[[], None] = lambda: None
+
+    async def reports(self) -> Sequence[ReplicaReport]:
+        """Report every replica."""
+        self.on_reports()
+        return [ReplicaReport(name, self.num_ongoing.get(name, 0)) for name in self.replicas]
+
+    async def metrics(self) -> Sequence[tuple[str, bytes]]:
+        """Report no metrics."""
+        return []
+
+    def open(self, replica: str, call: Call) -> ScriptedStream:
+        """Replay the script of `replica`."""
+        self.calls.append((replica, call))
+        self.streams.append(ScriptedStream(self.replicas[replica]))
+        return self.streams[-1]

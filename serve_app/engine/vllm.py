@@ -1,0 +1,91 @@
+"""How is vLLM's own OpenAI server run inside a replica, without a socket?"""
+
+import asyncio
+import warnings
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
+from types import SimpleNamespace
+from typing import Any
+
+from serve_app.engine import asgi
+from serve_app.engine.reasoning import under_both_names
+from serve_app.types import Call, Head
+
+
+class VllmServer:
+    """vLLM's FastAPI app and the engine behind it, in this process's event loop."""
+
+    def __init__(self, app: Any, engine: Any, stack: AsyncExitStack) -> None:
+        self._app = app
+        self._engine = engine
+        self._stack = stack
+
+    @classmethod
+    async def start(cls, arguments: Mapping[str, Any]) -> "VllmServer":
+        """Load the model and return when the engine can take requests.
+
+        `arguments`: vLLM's engine and server arguments under vLLM's own names. Raises what vLLM
+        raises for a bad one, AttributeError for a name that it does not have, and
+        `parallel.vllm_plugin.fixes.MissingFixError` when the model needs a fix that is not in effect.
+        """
+        # Imported here: only a replica needs vLLM, and its import takes seconds.
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.entrypoints.launchers.api_server.app_state import init_app_state
+        from vllm.entrypoints.launchers.api_server.entry import build_async_engine_client_from_engine_args
+        from vllm.entrypoints.launchers.app import build_app
+        from vllm.plugins import load_general_plugins
+
+        from parallel.vllm_plugin.fixes import require
+
+        load_general_plugins()
+        namespace = server_namespace(arguments)
+        engine_args = AsyncEngineArgs.from_cli_args(namespace)
+        stack = AsyncExitStack()
+        try:
+            engine = await stack.enter_async_context(build_async_engine_client_from_engine_args(engine_args))
+            require(engine.vllm_config)
+            tasks = await engine.get_supported_tasks()
+            app = build_app(namespace, tasks, engine.model_config)
+            await init_app_state(engine, app.state, namespace, tasks)
+        except BaseException:
+            await stack.aclose()
+            raise
+        # vLLM's error handler asks its uvicorn server to exit; a replica has none and leaves by itself.
+        app.state.server = SimpleNamespace(should_exit=False)
+        return cls(app, engine, stack)
+
+    def call(self, call: Call) -> AsyncIterator[Head | bytes]:
+        """Run one HTTP call through vLLM's app; see `asgi.stream` for what is yielded and how it ends."""
+        return asgi.stream(self._app, call, under_both_names)
+
+    @property
+    def errored(self) -> bool:
+        """Whether the engine is dead. It does not come back."""
+        return bool(self._engine.errored)
+
+    async def log_stats(self, period_s: float) -> None:
+        """Log the engine's throughput and cache use every `period_s` seconds, as vLLM's server does."""
+        while True:
+            await asyncio.sleep(period_s)
+            await self._engine.do_log_stats()
+
+    async def close(self) -> None:
+        """Stop the engine and its processes."""
+        await self._stack.aclose()
+
+
+def server_namespace(arguments: Mapping[str, Any]) -> Any:
+    """Return vLLM's parsed command line with `arguments` in place of its defaults.
+
+    Raises AttributeError naming an argument that vLLM does not have.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from vllm.entrypoints.launchers.cli_args import make_arg_parser
+        from vllm.utils.argparse_utils import FlexibleArgumentParser
+    namespace = make_arg_parser(FlexibleArgumentParser()).parse_args([])
+    for name, value in arguments.items():
+        if not hasattr(namespace, name):
+            raise AttributeError(f"vLLM has no argument {name!r}")
+        setattr(namespace, name, value)
+    return namespace

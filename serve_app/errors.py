@@ -1,0 +1,108 @@
+"""Which errors does Venturi raise, and what does a client see of each?
+
+VenturiError
+├── ConfigError             the YAML is wrong (never reaches a client)
+├── StartError              a replica may not take traffic (never reaches a client)
+└── ApiError                has an HTTP status and an OpenAI error type
+    ├── InvalidRequest      400
+    ├── BodyTooLarge        413
+    ├── NoReplica           503  no pool can take the request
+    ├── PoolBusy            503  queues are full
+    ├── ReplicaLost         502  the replica went away
+    └── AnswerTimeout       504  the answer took longer than ingress.request_timeout_s
+"""
+
+from typing import Any, ClassVar
+
+
+class VenturiError(Exception):
+    """Root of every error that Venturi itself raises."""
+
+
+class ConfigError(VenturiError, ValueError):
+    """The settings are wrong; `problems` has one line each, naming the key and the values."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+    def __reduce__(self) -> tuple[type["ConfigError"], tuple[list[str]]]:
+        """Pickle by the list: Ray carries this error from the cluster to the command line."""
+        return ConfigError, (self.problems,)
+
+
+class StartError(VenturiError, RuntimeError):
+    """An engine replica did not pass its readiness check."""
+
+
+class ApiError(VenturiError):
+    """An error with a place in OpenAI's error shape."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+    def body(self) -> dict[str, Any]:
+        """Return the JSON body: `{"error": {"message", "type", "param", "code"}}`."""
+        error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        return {"error": error}
+
+
+class InvalidRequest(ApiError):
+    """The client sent something that cannot be served; the message names the field and the values."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_value"
+
+
+class UnknownModel(InvalidRequest):
+    """The request names a model that is not served here."""
+
+    status = 404
+    code = "model_not_found"
+
+
+class BodyTooLarge(InvalidRequest):
+    """The request body is larger than ingress.max_body_bytes."""
+
+    status = 413
+    code = "body_too_large"
+
+
+class NoReplica(ApiError):
+    """No pool has a healthy replica for this request."""
+
+    status = 503
+    type = "service_unavailable_error"
+    code = "no_healthy_replica"
+
+
+class PoolBusy(ApiError):
+    """Every candidate refused the request because its queue is full."""
+
+    status = 503
+    type = "service_unavailable_error"
+    code = "pool_busy"
+
+
+class ReplicaLost(ApiError):
+    """The replica died or became unreachable while it had the request."""
+
+    status = 502
+    type = "server_error"
+    code = "replica_lost"
+
+
+class AnswerTimeout(ApiError):
+    """The answer was not complete within ingress.request_timeout_s."""
+
+    status = 504
+    type = "timeout_error"
+    code = "answer_timeout"

@@ -1,0 +1,1 @@
+"""The HTTP edge: what clients may send, and what they get back."""

@@ -1,0 +1,195 @@
+"""Which routes are there, and what does each one do with a request?"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from serve_app.config import Ingress, Model
+from serve_app.errors import AnswerTimeout, ApiError, InvalidRequest, UnknownModel
+from serve_app.ingress import body as request_body
+from serve_app.ingress import streaming
+from serve_app.metrics import Metrics
+from serve_app.router import features
+from serve_app.router.dispatch import Answer, Router
+from serve_app.types import REPLICA_HEADER, Call, Headers
+
+logger = logging.getLogger("ray.serve")
+
+FORWARDED = (b"x-request-id", b"traceparent", b"tracestate")
+"""Request headers that the engine gets to see, beside the content type."""
+
+NO_ONE = "-"
+"""Stands for pool and replica in the headers of an answer that no engine gave."""
+
+
+@dataclass(frozen=True)
+class Edge:
+    """What the routes work with."""
+
+    router: Router
+    model: Model
+    limits: Ingress
+    metrics: Metrics
+    started_s: int
+
+
+def make_app(router: Router, model: Model, limits: Ingress, metrics: Metrics) -> FastAPI:
+    """Return the ASGI app of an ingress replica. Its lifespan keeps the router's view fresh."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        refresh = asyncio.create_task(router.run())
+        yield
+        refresh.cancel()
+
+    app = FastAPI(title="Venturi", lifespan=lifespan)
+    edge = Edge(router, model, limits, metrics, int(time.time()))
+
+    @app.post("/v1/chat/completions")
+    async def chat_completions(request: Request) -> Response:
+        return await _chat(edge, request)
+
+    @app.get("/v1/models")
+    async def models() -> Response:
+        return JSONResponse({"object": "list", "data": _cards(edge)})
+
+    @app.get("/v1/models/{name:path}")
+    async def model_card(name: str) -> Response:
+        for card in _cards(edge):
+            if card["id"] == name:
+                return JSONResponse(card)
+        raise _no_such_model(name, edge.model)
+
+    @app.get("/health")
+    async def health() -> Response:
+        return JSONResponse({"status": "alive"})
+
+    @app.get("/ready")
+    async def ready() -> Response:
+        return _ready(edge)
+
+    @app.get("/metrics")
+    async def metrics_text() -> Response:
+        for pool, num_healthy in router.num_healthy().items():
+            metrics.healthy_replicas.labels(pool).set(num_healthy)
+        return Response(metrics.text(await router.engine_metrics()), media_type="text/plain; version=0.0.4")
+
+    @app.exception_handler(ApiError)
+    async def api_error(request: Request, error: ApiError) -> Response:
+        return _error(edge, error)
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        # Unknown routes and methods, in OpenAI's shape as well.
+        refusal = InvalidRequest(f"{request.method} {request.url.path}: {error.detail}")
+        return _error(edge, refusal, status=error.status_code)
+
+    @app.exception_handler(Exception)
+    async def bug(request: Request, error: Exception) -> Response:
+        logger.exception("unexpected error", exc_info=error)
+        return _error(edge, ApiError("internal error; the server's log has it under this request's id"))
+
+    return app
+
+
+async def _chat(edge: Edge, request: Request) -> Response:
+    started = asyncio.get_running_loop().time()
+    deadline_s = started + edge.limits.request_timeout_s
+    body = await request_body.read(request, edge.limits.max_body_bytes)
+    parsed = request_body.parse(body)
+    wanted = features.of_chat(parsed, edge.model.default_effort)
+    name = parsed.get("model")
+    if name is not None and name not in (edge.model.name, *edge.model.aliases):
+        raise _no_such_model(name, edge.model)
+    call = Call("POST", "/v1/chat/completions", _forwarded(request), body)
+
+    async def answered() -> Answer:
+        return await edge.router.route(wanted, call)
+
+    answer = await streaming.unless_gone(request, _before(deadline_s, answered()))
+    if answer is None:
+        return Response(status_code=499)
+    edge.metrics.ttfb.labels(answer.decision.pool, wanted.effort).observe(
+        asyncio.get_running_loop().time() - started
+    )
+    headers = _answer_headers(answer)
+    if "text/event-stream" in headers.get("content-type", ""):
+
+        def broken(error: ApiError) -> None:
+            logger.error(f"pool {answer.decision.pool}: stream broke off: {error}")
+            edge.metrics.broken_streams.labels(answer.decision.pool, error.code).inc()
+
+        stream = streaming.events(answer, deadline_s, broken)
+        return StreamingResponse(stream, answer.head.status, headers)
+    content = await streaming.unless_gone(request, streaming.whole(answer, deadline_s))
+    return Response(status_code=499) if content is None else Response(content, answer.head.status, headers)
+
+
+async def _before(deadline_s: float, work: Awaitable[Answer]) -> Answer:
+    try:
+        async with asyncio.timeout_at(deadline_s):
+            return await work
+    except TimeoutError:
+        raise AnswerTimeout("the answer did not begin within ingress.request_timeout_s") from None
+
+
+def _forwarded(request: Request) -> Headers:
+    """Return what the engine gets to see: the body is known to be JSON, whatever the client called it."""
+    kept = ((name, value) for name, value in request.headers.raw if name in FORWARDED)
+    return ((b"content-type", b"application/json"), *kept)
+
+
+def _answer_headers(answer: Answer) -> dict[str, str]:
+    def engine(name: bytes) -> str:
+        return (answer.head.header(name) or b"").decode("latin-1")
+
+    return {
+        "content-type": engine(b"content-type"),
+        "x-venturi-pool": answer.decision.pool,
+        "x-venturi-replica": engine(REPLICA_HEADER),
+        "x-venturi-reason": answer.decision.reason.value,
+    }
+
+
+def _cards(edge: Edge) -> list[dict[str, object]]:
+    return [
+        {
+            "id": name,
+            "object": "model",
+            "created": edge.started_s,
+            "owned_by": "venturi",
+            "root": edge.model.name,
+        }
+        for name in (edge.model.name, *edge.model.aliases)
+    ]
+
+
+def _ready(edge: Edge) -> Response:
+    unready = [effort.value for effort in edge.router.unready()]
+    body = {
+        "status": "not ready" if unready else "ready",
+        "efforts_without_replica": unready,
+        "healthy_replicas": edge.router.num_healthy(),
+    }
+    return JSONResponse(body, status_code=503 if unready else 200)
+
+
+def _no_such_model(name: object, model: Model) -> UnknownModel:
+    known = ", ".join(map(repr, (model.name, *model.aliases)))
+    return UnknownModel(f"model {name!r} is not served here; model must be one of {known}", param="model")
+
+
+def _error(edge: Edge, error: ApiError, status: int | None = None) -> Response:
+    status = status or error.status
+    edge.metrics.errors.labels(status, error.code).inc()
+    headers = {"x-venturi-pool": NO_ONE, "x-venturi-replica": NO_ONE, "x-venturi-reason": error.code}
+    if error.retry_after_s:
+        headers["retry-after"] = str(error.retry_after_s)
+    return JSONResponse(error.body(), status_code=status, headers=headers)

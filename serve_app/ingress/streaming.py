@@ -1,0 +1,96 @@
+"""How does an answer travel to the client, and what does the client see when it breaks?"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from starlette.requests import Request
+
+from serve_app.errors import AnswerTimeout, ApiError
+
+T = TypeVar("T")
+
+
+class Body(Protocol):
+    """An answer's body that can be given up."""
+
+    def body(self) -> AsyncIterator[bytes]:
+        """Yield the body."""
+        ...
+
+    def release(self) -> None:
+        """Stop the work behind it."""
+        ...
+
+
+def error_event(error: ApiError) -> bytes:
+    """Return `error` as the server-sent event that ends a broken stream.
+
+    It begins with a blank line, so that it is an event of its own wherever the stream broke off, and
+    no [DONE] follows: a client that waits for one knows that the answer is not complete.
+    """
+    return b"\n\ndata: " + json.dumps(error.body()).encode() + b"\n\n"
+
+
+async def events(
+    answer: Body, deadline_s: float, on_error: Callable[[ApiError], None]
+) -> AsyncIterator[bytes]:
+    """Yield the body of a stream; if it breaks, or passes `deadline_s`, end it with an error event.
+
+    `deadline_s` is a time of the event loop's clock. The answer is released however this ends, also
+    when the client is gone and the generator is closed.
+    """
+    body = answer.body()
+    try:
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline_s):
+                    chunk = await anext(body)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                error: ApiError = AnswerTimeout("the answer took longer than ingress.request_timeout_s")
+            except ApiError as caught:
+                error = caught
+            else:
+                yield chunk
+                continue
+            on_error(error)
+            yield error_event(error)
+            return
+    finally:
+        answer.release()
+
+
+async def whole(answer: Body, deadline_s: float) -> bytes:
+    """Return the whole body. Raises ApiError if it breaks, AnswerTimeout past `deadline_s`."""
+    try:
+        async with asyncio.timeout_at(deadline_s):
+            return b"".join([chunk async for chunk in answer.body()])
+    except TimeoutError:
+        raise AnswerTimeout("the answer took longer than ingress.request_timeout_s") from None
+    finally:
+        answer.release()
+
+
+async def unless_gone(request: Request, work: Awaitable[T]) -> T | None:
+    """Return what `work` returns, or None once the client has disconnected; `work` is then cancelled.
+
+    Only for requests whose body has been read: it waits for the next message of the connection.
+    """
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        gone.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

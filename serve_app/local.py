@@ -1,0 +1,238 @@
+"""How does a whole system come up on one machine, and go down without leaving a process behind?"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import yaml
+
+from serve_app.config import PROJECT_ROOT, process_environment
+from serve_app.errors import StartError
+from serve_app.serve_file import ServeFile
+
+MARK = "VENTURI_LOCAL_RUN"
+"""An environment variable that every process of one local system inherits, and nothing else has."""
+
+POLL_PERIOD_S = 0.5
+STOP_PATIENCE_S = 15.0
+
+# Measured in tests/bench/overhead.py; README.md has the table.
+RAY_SERVE_SETTINGS: dict[str, str] = {}
+
+
+@dataclass
+class LocalSystem:
+    """Ray and one serve file on this machine. `with LocalSystem(...) as system:` stops it at the end."""
+
+    file: ServeFile
+    dashboard_port: int = 8265
+    say: Callable[[str], None] = print
+    ray_serve_settings: dict[str, str] = field(default_factory=lambda: dict(RAY_SERVE_SETTINGS))
+    _run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    _ray: "subprocess.Popen[bytes] | None" = None
+    _began_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def dashboard_url(self) -> str:
+        """Where Ray's dashboard and its REST API are."""
+        return f"http://127.0.0.1:{self.dashboard_port}"
+
+    def __enter__(self) -> "LocalSystem":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self, timeout_s: float = 600.0) -> None:
+        """Start Ray, deploy the file and wait until every pool takes traffic. Raises StartError."""
+        self._refuse_taken_ports()
+        self._progress("starting Ray")
+        self._start_ray()
+        self._until(self._dashboard_is_up, "Ray's dashboard", timeout_s=60.0)
+        self._progress(f"deploying {self.file.path}")
+        tree = yaml.safe_load(self.file.path.read_text())
+        answer = httpx.put(f"{self.dashboard_url}/api/serve/applications/", json=tree, timeout=60.0)
+        if answer.status_code != 200:
+            raise StartError(f"Ray Serve refused {self.file.path}: {answer.text}")
+        self._until(_Progress(self).is_running, "the pools", timeout_s)
+        self._until(self._is_ready, "the ingress", timeout_s=60.0)
+        self._progress(f"ready at {self.file.url}")
+
+    def stop(self) -> None:
+        """Stop everything this object started; kill by id what does not go by itself."""
+        if self._ray is None:
+            return
+        self._progress("stopping")
+        with contextlib.suppress(httpx.HTTPError):
+            httpx.delete(f"{self.dashboard_url}/api/serve/applications/", timeout=STOP_PATIENCE_S)
+        self._ray.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._ray.wait(STOP_PATIENCE_S)
+        self._ray = None
+        _, alive = psutil.wait_procs(list(self.processes()), timeout=3)
+        for process in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(alive, timeout=5)
+        left = [p.pid for p in self.processes()]
+        self._progress(f"stopped; processes left: {left or 'none'}")
+
+    def processes(self) -> Iterator[psutil.Process]:
+        """Yield every live process of this system, wherever it was forked."""
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == self._run_id:
+                    yield process
+
+    def watch(self) -> None:
+        """Return when Ray has ended by itself, which it should not."""
+        assert self._ray is not None
+        code = self._ray.wait()
+        raise StartError(f"Ray ended with status {code}")
+
+    def _start_ray(self) -> None:
+        command = [
+            str(Path(sys.executable).with_name("ray")),
+            *("start", "--head", "--block", "--disable-usage-stats", "--port=0"),
+            *("--include-dashboard=true", f"--dashboard-port={self.dashboard_port}"),
+            *("--dashboard-host=127.0.0.1", "--node-ip-address=127.0.0.1", "--log-color=false"),
+        ]
+        env = process_environment() | self.ray_serve_settings | {MARK: self._run_id}
+        env.pop("RAY_ADDRESS", None)
+        # Its own session: a Ctrl-C in the terminal reaches this process alone, which stops the rest in order.
+        self._ray = subprocess.Popen(
+            command,
+            cwd=PROJECT_ROOT,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def _refuse_taken_ports(self) -> None:
+        import socket
+
+        for name, port in (("http_options.port", self.file.port), ("dashboard port", self.dashboard_port)):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    raise StartError(f"{name} {port} is taken by another process on this machine")
+
+    def _until(self, done: Callable[[], bool], what: str, timeout_s: float) -> None:
+        deadline_s = time.monotonic() + timeout_s
+        while not done():
+            if self._ray is not None and self._ray.poll() is not None:
+                raise StartError(f"Ray ended with status {self._ray.returncode} before {what} came up")
+            if time.monotonic() > deadline_s:
+                raise StartError(f"{what} did not come up within {timeout_s:.0f} s")
+            time.sleep(POLL_PERIOD_S)
+
+    def _dashboard_is_up(self) -> bool:
+        return _get(f"{self.dashboard_url}/api/serve/applications/") is not None
+
+    def _is_ready(self) -> bool:
+        return _get(f"{self.file.url}/ready") is not None
+
+    def _progress(self, what: str) -> None:
+        self.say(f"{time.monotonic() - self._began_s:6.1f} s  {what}")
+
+
+@dataclass
+class _Progress:
+    """Says what has changed since it was asked last; now and then also that nothing has."""
+
+    system: LocalSystem
+    heartbeat_s: float = 10.0
+    _said: dict[str, str] = field(default_factory=dict)
+    _said_at_s: float = field(default_factory=time.monotonic)
+
+    def is_running(self) -> bool:
+        state = _get(f"{self.system.dashboard_url}/api/serve/applications/")
+        for app in (state or {}).get("applications", {}).values():
+            for name, deployment in app["deployments"].items():
+                replicas = [replica["state"].lower() for replica in deployment["replicas"]]
+                self._say(name, ", ".join(replicas) or deployment["status"].lower().replace("_", " "))
+            if app["status"] == "DEPLOY_FAILED":
+                raise StartError(f"the application did not start: {_reason(app)}")
+            if app["status"] == "RUNNING":
+                return True
+        return False
+
+    def _say(self, name: str, state: str) -> None:
+        now = time.monotonic()
+        if self._said.get(name) != state:
+            self.system._progress(f"{name}: {state}")
+            self._said[name] = state
+        elif state != "running" and now - self._said_at_s > self.heartbeat_s:
+            self.system._progress(f"{name}: still {state}")
+        else:
+            return
+        self._said_at_s = now
+
+
+def _reason(app: dict[str, Any]) -> str:
+    messages = [app["message"], *(d["message"] for d in app["deployments"].values())]
+    return "\n".join(m for m in messages if m)
+
+
+def _get(url: str) -> dict[str, Any] | None:
+    """Return the JSON at `url`, or None while there is none."""
+    try:
+        answer = httpx.get(url, timeout=10.0)
+    except httpx.HTTPError:
+        return None
+    return answer.json() if answer.status_code == 200 else None
+
+
+def up(file: ServeFile) -> None:
+    """Bring the system up, show that both efforts answer, and serve until Ctrl-C or SIGTERM."""
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    with LocalSystem(file) as system:
+        try:
+            system.start()
+            _ask_once_at_each_effort(file)
+            print(
+                f"\nServing at {file.url}/v1  (dashboard: {system.dashboard_url}).  Ctrl-C stops everything."
+            )
+            system.watch()
+        except KeyboardInterrupt:
+            print()
+
+
+QUESTION = "What is 17 + 25?"
+
+
+def _ask_once_at_each_effort(file: ServeFile) -> None:
+    for effort in ("none", "high"):
+        body = {
+            "model": file.settings.model.name,
+            "messages": [{"role": "user", "content": QUESTION}],
+            "reasoning_effort": effort,
+            "max_tokens": 64,
+            "temperature": 0,
+        }
+        began_s = time.monotonic()
+        answer = httpx.post(f"{file.url}/v1/chat/completions", json=body, timeout=120.0)
+        took_s = time.monotonic() - began_s
+        if answer.status_code != 200:
+            raise StartError(f"effort {effort} answered {answer.status_code}: {answer.text}")
+        choice = answer.json()["choices"][0]
+        message = choice["message"]
+        print(
+            f"\neffort {effort}: pool {answer.headers['x-venturi-pool']}, {took_s:.2f} s, "
+            f"{answer.json()['usage']['completion_tokens']} tokens ({choice['finish_reason']})"
+        )
+        print(f"  question:  {QUESTION}")
+        for name in ("reasoning", "content"):
+            if message.get(name):
+                print(f"  {name + ':':10} {message[name]!r}")

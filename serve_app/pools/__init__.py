@@ -1,0 +1,1 @@
+"""Pools of engine replicas, each with one engine configuration."""

@@ -1,0 +1,35 @@
+"""How does an ingress replica keep its view of all pools fresh?"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from serve_app.pools.pool import Pool
+from serve_app.types import PoolSnapshot
+
+logger = logging.getLogger("ray.serve")
+
+
+class Directory:
+    """The pools by name, refreshed every `period_s` seconds while `run` runs."""
+
+    def __init__(self, pools: Mapping[str, Pool], period_s: float) -> None:
+        self.pools = dict(pools)
+        self._period_s = period_s
+
+    async def run(self) -> None:
+        """Refresh for ever. Each pool goes at its own pace: one that hangs does not age the others."""
+        await asyncio.gather(*(self._keep_fresh(pool) for pool in self.pools.values()))
+
+    async def _keep_fresh(self, pool: Pool) -> None:
+        while True:
+            try:
+                await pool.refresh()
+            except Exception:
+                # The policy distrusts what is old, so a failed refresh needs no other handling.
+                logger.exception(f"could not refresh {pool!r}")
+            await asyncio.sleep(self._period_s)
+
+    def snapshots(self) -> tuple[PoolSnapshot, ...]:
+        """Return what is known of every pool."""
+        return tuple(pool.snapshot() for pool in self.pools.values())

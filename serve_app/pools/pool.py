@@ -1,0 +1,110 @@
+"""What does this ingress replica know of one pool, and who holds which of its replicas?"""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+from serve_app.engine.protocol import Backend, ReplicaStream
+from serve_app.errors import ReplicaLost
+from serve_app.types import Call, Effort, Head, PoolSnapshot, ReplicaReport, ReplicaSnapshot
+
+
+@dataclass
+class _Replica:
+    """The last report of one replica, and what was leased here since."""
+
+    report: ReplicaReport
+    reported_at_s: float
+    leases_since: int = 0
+
+
+@dataclass
+class Lease:
+    """The right to send one request to one replica, and the answer's stream.
+
+    `release` frees it exactly once, on end, error or cancel, and stops the replica's work if the
+    answer was not complete. `num_bytes` of the body have been delivered so far.
+    """
+
+    replica: str
+    _stream: ReplicaStream
+    _on_release: Callable[[], None]
+    num_bytes: int = 0
+    is_complete: bool = False
+    is_released: bool = False
+
+    async def head(self) -> Head:
+        """Return status and headers. Raises ReplicaLost, PoolBusy. Call it once, before `body`."""
+        try:
+            item = await self._stream.__anext__()
+        except StopAsyncIteration:
+            raise ReplicaLost(f"replica {self.replica} ended without an answer") from None
+        assert isinstance(item, Head), f"a stream begins with Head, not {type(item).__name__}"
+        return item
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """Yield the body and release the lease when it ends. Raises ReplicaLost in mid-answer."""
+        try:
+            async for item in self._stream:
+                assert isinstance(item, bytes), f"a body is bytes, not {type(item).__name__}"
+                self.num_bytes += len(item)
+                yield item
+            self.is_complete = True
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Give the replica back. Safe to call again."""
+        if self.is_released:
+            return
+        self.is_released = True
+        if not self.is_complete:
+            self._stream.cancel()
+        self._on_release()
+
+
+@dataclass
+class Pool:
+    """One pool as seen from one ingress replica."""
+
+    name: str
+    efforts: frozenset[Effort]
+    backend: Backend
+    clock: Callable[[], float] = time.monotonic
+    num_leases: int = 0
+    _replicas: dict[str, _Replica] = field(default_factory=dict)
+
+    async def refresh(self) -> None:
+        """Ask the replicas for reports; one that did not answer is forgotten."""
+        reports = await self.backend.reports()
+        now = self.clock()
+        self._replicas = {r.replica: _Replica(r, now) for r in reports}
+
+    def forget(self, replica: str) -> None:
+        """Drop a replica that failed, until it reports again."""
+        self._replicas.pop(replica, None)
+
+    def snapshot(self) -> PoolSnapshot:
+        """Return what is known now; it does not change afterwards."""
+        now = self.clock()
+        return PoolSnapshot(
+            self.name,
+            self.efforts,
+            tuple(
+                ReplicaSnapshot(name, r.report.num_ongoing + r.leases_since, now - r.reported_at_s)
+                for name, r in sorted(self._replicas.items())
+            ),
+        )
+
+    def acquire(self, replica: str, call: Call) -> Lease:
+        """Send `call` to `replica`. The caller must release the lease, or read its body to the end."""
+        self.num_leases += 1
+        if known := self._replicas.get(replica):
+            known.leases_since += 1
+        return Lease(replica, self.backend.open(replica, call), self._released)
+
+    def _released(self) -> None:
+        self.num_leases -= 1
+
+    def __repr__(self) -> str:
+        return f"<Pool {self.name}: {len(self._replicas)} replicas, {self.num_leases} leases>"

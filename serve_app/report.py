@@ -1,0 +1,73 @@
+"""What does a serve file resolve to? Said before anything starts."""
+
+import json
+
+from parallel.hardware import GIB
+from serve_app.config import Settings
+from serve_app.engine.arguments import engine_arguments
+from serve_app.engine.fit import Fit, fit
+from serve_app.serve_file import ServeFile
+
+
+def report(file: ServeFile) -> str:
+    """Return pools, plans, memory and engine arguments as text. Raises ConfigError if a pool cannot run."""
+    settings = file.settings
+    model, ingress = settings.model, settings.ingress
+    names = ", ".join((model.name, *model.aliases))
+    lines = [
+        f"{file.path}: valid",
+        f"model    {names} from {model.path}; effort when none is given: {model.default_effort}",
+        f"ingress  {ingress.replicas} at {file.url}, body up to {ingress.max_body_bytes} bytes, "
+        f"answer within {ingress.request_timeout_s:g} s (replicas drain for {settings.drain_s:g} s)",
+        f"router   spill over: {'yes' if settings.router.spill_over else 'no'}",
+    ]
+    for name in settings.pools:
+        lines += ["", *_pool_lines(settings, name)]
+    return "\n".join(lines)
+
+
+def _pool_lines(settings: Settings, name: str) -> list[str]:
+    pool = settings.pools[name]
+    plan = pool.plan
+    if scale := pool.autoscaling:
+        replicas = f"{scale.min_replicas} to {scale.max_replicas} replicas"
+    else:
+        replicas = f"{pool.replicas or 1} replica{'s' if (pool.replicas or 1) > 1 else ''}"
+    device = pool.gpu or pool.device.upper()
+    lines = [
+        f"pool {name}: effort {', '.join(pool.efforts)}; {replicas}",
+        f"  plan       tp {plan.tp} x dp {plan.dp}, "
+        f"{'experts over ' + str(plan.ep_size) + ' ranks' if plan.ep else 'no expert parallelism'}, "
+        f"{plan.nodes} node{'s' if plan.nodes > 1 else ''}: {plan.world_size} {device} a replica",
+        f"  placement  {plan.placement_strategy} {plan.bundles(pool.device, pool.cpus_per_rank)}",
+        *_memory_lines(fit(settings, name)),
+    ]
+    if spec := pool.speculation:
+        lines.append(f"  draft      EAGLE from {spec.draft}, up to {spec.max_draft_tokens} tokens a step")
+    lines.append(
+        f"  requests   {pool.max_ongoing_requests} at once a replica, {pool.max_queued_requests} waiting"
+    )
+    lines.append("  engine arguments")
+    lines += [
+        f"    {key}: {json.dumps(value)}" for key, value in sorted(engine_arguments(settings, name).items())
+    ]
+    lines.append("  environment")
+    lines += [f"    {key}={value}" for key, value in sorted(settings.engine_environment(name).items())]
+    return lines
+
+
+def _memory_lines(memory: Fit) -> list[str]:
+    parts = ", ".join(f"{row.name} {_size(row.num_bytes)}" for row in memory.weights.rows)
+    lines = [
+        f"  weights    {_size(memory.weights.total_bytes)} a rank ({parts}); shape: {memory.shape_source}",
+        f"  KV cache   {memory.kv_bytes_per_token} bytes a token and rank",
+    ]
+    if memory.draft:
+        lines.insert(1, f"  head       {_size(memory.draft.total_bytes)} a rank")
+    if memory.num_kv_tokens:
+        lines[-1] += f", room for about {memory.num_kv_tokens} tokens a replica"
+    return lines
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / GIB:.2f} GiB" if num_bytes >= GIB / 10 else f"{num_bytes / 2**20:.1f} MiB"

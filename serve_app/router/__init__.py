@@ -1,0 +1,1 @@
+"""Where does a request go? Pure policy, and the dispatch that carries it out."""

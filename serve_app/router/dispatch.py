@@ -1,0 +1,111 @@
+"""How is a decision carried out, and what if the chosen replica fails before its first byte?"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from random import Random
+
+from serve_app.errors import NoReplica, PoolBusy, ReplicaLost
+from serve_app.metrics import Metrics
+from serve_app.pools.directory import Directory
+from serve_app.pools.pool import Lease
+from serve_app.router.policy import decide, healthy
+from serve_app.types import Call, Decision, Effort, Head, RequestFeatures, Rules
+
+logger = logging.getLogger("ray.serve")
+
+ABSENT_PATIENCE_S = 1.0
+"""How long a request waits for a replica when none is known: covers the first moments of an ingress."""
+
+
+@dataclass
+class Answer:
+    """An answer that has begun: its head is known, its body is still to be read."""
+
+    decision: Decision
+    head: Head
+    _lease: Lease
+
+    def body(self) -> AsyncIterator[bytes]:
+        """Yield the body. Raises ReplicaLost in mid-answer; closing it early stops the engine."""
+        return self._lease.body()
+
+    def release(self) -> None:
+        """Give up the rest of the answer and stop the engine. Safe to call again."""
+        self._lease.release()
+
+
+class Router:
+    """Decides, leases, and tries the next replica while nothing has been sent to the client."""
+
+    def __init__(self, directory: Directory, rules: Rules, metrics: Metrics, rng: Random) -> None:
+        self._directory = directory
+        self._rules = rules
+        self._metrics = metrics
+        self._rng = rng
+
+    async def run(self) -> None:
+        """Keep the view of the pools fresh, for ever."""
+        await self._directory.run()
+
+    async def route(self, features: RequestFeatures, call: Call) -> Answer:
+        """Return an answer whose head has arrived.
+
+        Raises NoReplica when there is no candidate (left), PoolBusy when the last candidate
+        refused for load.
+        """
+        tried: set[str] = set()
+        refusal: PoolBusy | ReplicaLost | None = None
+        while True:
+            try:
+                decision = await self._decide(features, tried)
+            except NoReplica as error:
+                raise refusal or error from refusal
+            pool = self._directory.pools[decision.pool]
+            lease = pool.acquire(decision.replica, call)
+            try:
+                head = await lease.head()
+            except (PoolBusy, ReplicaLost) as error:
+                lease.release()
+                logger.warning(f"pool {decision.pool}: {error}; trying another replica")
+                tried.add(decision.replica)
+                refusal = error
+                if isinstance(error, ReplicaLost):
+                    pool.forget(decision.replica)
+                self._metrics.retries.labels(decision.pool, error.code).inc()
+                continue
+            except BaseException:
+                lease.release()
+                raise
+            self._metrics.decisions.labels(decision.pool, features.effort, decision.reason).inc()
+            return Answer(decision, head, lease)
+
+    async def _decide(self, features: RequestFeatures, tried: set[str]) -> Decision:
+        deadline = asyncio.get_running_loop().time() + (0 if tried else ABSENT_PATIENCE_S)
+        while True:
+            try:
+                return decide(features, self._directory.snapshots(), self._rules, self._rng, tried)
+            except NoReplica:
+                if asyncio.get_running_loop().time() >= deadline:
+                    raise
+                await asyncio.sleep(0.05)
+
+    def num_healthy(self) -> dict[str, int]:
+        """Return the number of healthy replicas of each pool."""
+        return {pool.name: len(healthy(pool, self._rules)) for pool in self._directory.snapshots()}
+
+    def unready(self) -> list[Effort]:
+        """Return the efforts whose own pools have no healthy replica now."""
+        pools = self._directory.snapshots()
+        return [e for e in Effort if not any(e in p.efforts and healthy(p, self._rules) for p in pools)]
+
+    async def engine_metrics(self) -> list[tuple[str, str, bytes]]:
+        """Return (pool, replica, Prometheus text) of every replica that answers."""
+        pools = list(self._directory.pools.values())
+        texts = await asyncio.gather(*(pool.backend.metrics() for pool in pools))
+        return [
+            (pool.name, replica, text)
+            for pool, answers in zip(pools, texts, strict=True)
+            for replica, text in answers
+        ]

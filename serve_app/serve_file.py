@@ -1,0 +1,67 @@
+"""What does a serve YAML say? The part that Ray Serve reads, and our `args` in it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from serve_app.config import Settings, parse
+from serve_app.errors import ConfigError
+
+IMPORT_PATH = "serve_app.app:build"
+
+
+@dataclass(frozen=True)
+class ServeFile:
+    """One serve YAML with one Venturi application in it."""
+
+    path: Path
+    settings: Settings
+    host: str
+    port: int
+    route_prefix: str
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine reaches the application."""
+        host = "127.0.0.1" if self.host == "0.0.0.0" else self.host
+        return f"http://{host}:{self.port}{self.route_prefix.rstrip('/')}"
+
+
+def load(path: Path) -> ServeFile:
+    """Read and check a serve YAML. Raises ConfigError with one line for each thing that is wrong."""
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError([f"{path}: {error.strerror}"]) from None
+    except yaml.YAMLError as error:
+        raise ConfigError([f"{path}: not YAML: {' '.join(str(error).split())}"]) from None
+    if not isinstance(tree, dict):
+        raise ConfigError([f"{path}: must be a mapping with http_options and applications"])
+    _check_for_serve(tree)
+    ours = [a for a in tree["applications"] if a["import_path"] == IMPORT_PATH]
+    if len(ours) != 1:
+        raise ConfigError([f"applications: {len(ours)} of them have import_path {IMPORT_PATH!r}, not 1"])
+    http = tree.get("http_options", {})
+    return ServeFile(
+        path,
+        parse(ours[0].get("args", {})),
+        http.get("host", "127.0.0.1"),
+        http.get("port", 8000),
+        ours[0].get("route_prefix", "/"),
+    )
+
+
+def _check_for_serve(tree: Mapping[str, Any]) -> None:
+    """Let Ray Serve's own schema judge everything but our `args`."""
+    # Imported here: it takes a second, and a file that is no YAML needs no Ray.
+    from pydantic import ValidationError
+    from ray.serve.schema import ServeDeploySchema
+
+    try:
+        ServeDeploySchema.model_validate(dict(tree))
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise ConfigError(problems) from None
