@@ -97,6 +97,8 @@ class Speculation(_Frozen):
     """The EAGLE head's folder; relative paths as in model.path."""
     max_draft_tokens: Annotated[int, Field(ge=1, le=16)] = 3
     """Draft tokens a verify step, vLLM's num_speculative_tokens."""
+    max_model_len: Positive | None = None
+    """The longest context that the head drafts for; the target's own limit if not given."""
 
 
 class Autoscaling(_Frozen):

@@ -28,5 +28,5 @@ def engine_arguments(settings: Settings, pool_name: str) -> dict[str, Any]:
             "method": "eagle",
             "model": str(resolve(spec.draft)),
             "num_speculative_tokens": spec.max_draft_tokens,
-        }
+        } | ({"max_model_len": spec.max_model_len} if spec.max_model_len else {})
     return arguments | pool.plan.engine_arguments() | pool.engine
