@@ -19,7 +19,6 @@ from parallel.memory import (
 from parallel.model_shape import ModelShape
 from parallel.plan import ParallelPlan
 
-POCKET = Path(__file__).parents[2] / "deploy/pocket"
 SHAPE = ModelShape.read(Path(__file__).parent / "small_4")
 ONE = ParallelPlan()
 
@@ -30,12 +29,12 @@ def part(report: MemoryReport, name: str) -> int:
 
 
 @pytest.mark.parametrize(("name", "draft"), [("target", False), ("eagle", True)])
-def test_pocket_checkpoint_to_the_byte(name: str, draft: bool) -> None:
+def test_pocket_checkpoint_to_the_byte(checkpoint: Path, name: str, draft: bool) -> None:
     """The counted bytes are those of the tensors in the file, all of them bf16."""
-    file = POCKET / name / "consolidated.safetensors"
+    file = checkpoint / name / "consolidated.safetensors"
     with file.open("rb") as stream:
         header_bytes = 8 + int.from_bytes(stream.read(8), "little")
-    counted = checkpoint_bytes(ModelShape.read(POCKET / name, draft=draft), WeightFormat.BF16)
+    counted = checkpoint_bytes(ModelShape.read(checkpoint / name, draft=draft), WeightFormat.BF16)
     assert counted.total_bytes == file.stat().st_size - header_bytes
 
 
@@ -122,11 +121,11 @@ def test_model_that_does_not_fit() -> None:
         kv_tokens(H100, SHAPE, WeightFormat.FP8, ONE, memory_utilization=0.9)
 
 
-def test_report_prints_rows_and_total() -> None:
+def test_report_prints_rows_and_total(checkpoint: Path) -> None:
     """A report reads as a table, in the unit that suits its size."""
     large = str(rank_weight_bytes(SHAPE, WeightFormat.FP8, ONE)).splitlines()
     small = str(
-        checkpoint_bytes(ModelShape.read(POCKET / "eagle", draft=True), WeightFormat.BF16)
+        checkpoint_bytes(ModelShape.read(checkpoint / "eagle", draft=True), WeightFormat.BF16)
     ).splitlines()
     assert large[0] == "routed experts         108.000 GiB"
     assert large[-1] == "total                  112.050 GiB"

@@ -10,7 +10,6 @@ import pytest
 
 from parallel.model_shape import MISTRAL_SMALL_4, Division, ModelShape, Part
 
-POCKET = Path(__file__).parents[2] / "deploy/pocket"
 SMALL_4: dict[str, Any] = json.loads((Path(__file__).parent / "small_4/params.json").read_text())
 """Mistral Small 4 at full size, without its vision tower."""
 
@@ -48,13 +47,13 @@ def part_of(tensor: str) -> Part:
 
 
 @pytest.mark.parametrize(("name", "draft"), [("target", False), ("eagle", True)])
-def test_counts_the_pocket_model_exactly(name: str, draft: bool) -> None:
+def test_counts_the_pocket_model_exactly(checkpoint: Path, name: str, draft: bool) -> None:
     """Part by part, the shape holds as many elements as the checkpoint in the repository."""
     stored: Counter[Part] = Counter()
-    for tensor, num_elements in stored_sizes(POCKET / name).items():
+    for tensor, num_elements in stored_sizes(checkpoint / name).items():
         stored[part_of(tensor)] += num_elements
     counted: Counter[Part] = Counter()
-    for weight in ModelShape.read(POCKET / name, draft=draft).weights():
+    for weight in ModelShape.read(checkpoint / name, draft=draft).weights():
         counted[weight.part] += weight.total_elements
     assert counted == stored
 
