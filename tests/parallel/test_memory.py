@@ -106,6 +106,15 @@ def test_cache_of_a_token(plan: ParallelPlan, cache_format: CacheFormat, mla: bo
     assert kv_bytes_per_token(SHAPE, plan, cache_format, mla=mla) == num_bytes
 
 
+@pytest.mark.parametrize(
+    ("plan", "tokens"), [(ONE, 131_072), (ParallelPlan(dp=2), 131_072), (ParallelPlan(tp=2), 262_144)]
+)
+def test_cache_of_the_pocket_model_without_latents(checkpoint: Path, plan: ParallelPlan, tokens: int) -> None:
+    """VLLM's CPU build reported these tokens for each GiB of float32 cache with VLLM_MLA_DISABLE=1."""
+    shape = ModelShape.read(checkpoint / "target")
+    assert GIB // kv_bytes_per_token(shape, plan, CacheFormat.FLOAT32, mla=False) == tokens
+
+
 def test_data_parallel_groups_keep_different_tokens() -> None:
     """Two groups hold more than twice one group's tokens, since each also holds half of the experts."""
     one = kv_tokens(H200, SHAPE, WeightFormat.FP8, ONE, memory_utilization=0.9)
