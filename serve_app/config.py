@@ -10,7 +10,15 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from parallel.engine_arguments import NAMES as ENGINE_ARGUMENTS
@@ -47,6 +55,13 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,40}$")]
 Positive = Annotated[int, Field(ge=1)]
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Environment = dict[str, str]
+
+
+def _one_at_least(efforts: tuple[Effort, ...]) -> tuple[Effort, ...]:
+    # Field(min_length=1) would complain of a misspelt effort a second time, as of one that is not there.
+    if not efforts:
+        raise ValueError("must name at least one effort, not []")
+    return efforts
 
 
 def _refuse_unknown(given: Mapping[str, Any], known: Collection[str], under: str = "") -> None:
@@ -122,7 +137,7 @@ class Autoscaling(_Frozen):
 class Pool(_Frozen):
     """One pool: replicas with one engine configuration."""
 
-    efforts: Annotated[tuple[Effort, ...], Field(min_length=1)]
+    efforts: Annotated[tuple[Effort, ...], AfterValidator(_one_at_least)]
     """Whose requests this pool serves first."""
     device: Device = "gpu"
     gpu: str | None = None
