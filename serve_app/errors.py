@@ -5,7 +5,8 @@ VenturiError
 ├── StartError              a replica may not take traffic (never reaches a client)
 └── ApiError                has an HTTP status and an OpenAI error type
     ├── InvalidRequest      400
-    ├── BodyTooLarge        413
+    │   ├── UnknownModel    404
+    │   └── BodyTooLarge    413
     ├── NoReplica           503  no pool can take the request
     ├── PoolBusy            503  queues are full
     ├── ReplicaLost         502  the replica went away
