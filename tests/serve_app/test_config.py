@@ -1,0 +1,218 @@
+"""Settings: what is filled in, what is refused, and in which words."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from parallel.plan import ParallelPlan
+from serve_app import config
+from serve_app.errors import ConfigError
+from serve_app.types import Effort, Rules
+from tests.serve_app.samples import args
+
+T = "pools.throughput"
+
+
+def test_defaults() -> None:
+    """The least that is valid gets one replica of one rank in each pool, and says so."""
+    settings = config.parse(args())
+    pool = settings.pools["throughput"]
+    assert settings.model.default_effort is Effort.NONE
+    assert (pool.device, pool.plan, pool.replicas, pool.autoscaling) == ("gpu", ParallelPlan(), None, None)
+    assert (pool.max_ongoing_requests, pool.max_queued_requests) == (1024, 1024)
+    assert settings.router.rules() == Rules(spill_over=True, max_age_s=2.0)
+    assert settings.ingress.max_body_bytes == 33_554_432
+    assert settings.drain_s > settings.ingress.request_timeout_s
+
+
+def test_values_arrive_typed() -> None:
+    """What YAML gives as strings, lists and mappings arrives as efforts, tuples and a plan."""
+    settings = config.parse(
+        args(
+            {
+                "model.default_effort": "high",
+                "model.aliases": ["a", "b"],
+                f"{T}.plan": {"tp": 2, "ep": True},
+                f"{T}.autoscaling": {"max_replicas": 4, "target_ongoing_requests": 32},
+            }
+        )
+    )
+    assert settings.model.default_effort is Effort.HIGH
+    assert settings.model.aliases == ("a", "b")
+    assert settings.pools["throughput"].plan == ParallelPlan(tp=2, ep=True)
+    assert settings.pools["throughput"].autoscaling == config.Autoscaling(
+        max_replicas=4, target_ongoing_requests=32
+    )
+
+
+@pytest.mark.parametrize(
+    ("part", "field"), [("model", "name"), ("router", "max_age_s"), ("ingress", "replicas")]
+)
+def test_is_frozen(part: str, field: str) -> None:
+    """Settings stay as they were checked."""
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(getattr(config.parse(args()), part), field, 1)
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    # A misspelt key at every level.
+    ({"modell": {}}, "modell: unknown key; did you mean 'model'?"),
+    ({"model.nmae": "x"}, "model.nmae: unknown key; did you mean 'name'?"),
+    ({f"{T}.engin": {}}, f"{T}.engin: unknown key; did you mean 'engine'?"),
+    ({f"{T}.plan": {"epp": 1}}, f"{T}.plan.epp: unknown key; did you mean 'ep'?"),
+    (
+        {f"{T}.engine.max_model_length": 8192},
+        f"{T}.engine.max_model_length: unknown key; did you mean 'max_model_len'?",
+    ),
+    ({f"{T}.engine.zzzzz": 1}, f"{T}.engine.zzzzz: unknown key; see vLLM's engine arguments"),
+    ({f"{T}.speculation.daft": "x"}, f"{T}.speculation.daft: unknown key; did you mean 'draft'?"),
+    (
+        {f"{T}.autoscaling.max_replica": 3},
+        f"{T}.autoscaling.max_replica: unknown key; did you mean 'max_replicas'?",
+    ),
+    ({"router.spill": True}, "router.spill: unknown key; did you mean 'spill_over'?"),
+    (
+        {"router.zzz": 1},
+        "router.zzz: unknown key; known: max_age_s, report_period_s, spill_over",
+    ),
+    ({"ingress.replica": 1}, "ingress.replica: unknown key; did you mean 'replicas'?"),
+    # What is missing or of the wrong kind.
+    ({"model.path": ...}, "model.path: is required"),
+    ({"pools": ...}, "pools: is required"),
+    ({"pools": {}}, "pools: Dictionary should have at least 1 item after validation, not 0, not {}"),
+    ({"model": "x"}, "model: Input should be a valid dictionary or instance of Model, not 'x'"),
+    ({"env.A": 1}, "env.A: Input should be a valid string, not 1"),
+    ({f"{T}.efforts": ["medium"]}, f"{T}.efforts.0: Input should be 'none' or 'high', not 'medium'"),
+    ({f"{T}.efforts": []}, f"{T}.efforts: must name at least one effort, not []"),
+    ({f"{T}.device": "tpu"}, f"{T}.device: Input should be 'cpu' or 'gpu', not 'tpu'"),
+    (
+        {"model.weight_format": "fp7"},
+        "model.weight_format: Input should be 'float32', 'bf16', 'fp8' or 'nvfp4', not 'fp7'",
+    ),
+    (
+        {"ingress.max_body_bytes": 0},
+        "ingress.max_body_bytes: Input should be greater than or equal to 1, not 0",
+    ),
+    (
+        {f"{T}.cpus_per_rank": float("nan")},
+        f"{T}.cpus_per_rank: Input should be a finite number, not nan",
+    ),
+    # Two values that contradict each other.
+    ({f"{T}.plan": {"tp": 0}}, f"{T}.plan: tp=0 must be a whole number of at least 1"),
+    (
+        {f"{T}.plan": {"ep": True}},
+        f"{T}.plan: ep=True needs more than one rank, but tp*dp=1*1=1",
+    ),
+    (
+        {f"{T}.replicas": 2, f"{T}.autoscaling": {"max_replicas": 3, "target_ongoing_requests": 4}},
+        f"{T}: replicas=2 and autoscaling.max_replicas=3 exclude each other",
+    ),
+    (
+        {f"{T}.autoscaling": {"min_replicas": 3, "max_replicas": 1, "target_ongoing_requests": 4}},
+        f"{T}.autoscaling: min_replicas=3 is more than max_replicas=1",
+    ),
+    ({"pools.latency": ...}, "no pool serves effort 'high' (pools: throughput: ['none'])"),
+    (
+        {f"{T}.engine": {"max_num_seqs": 65}, f"{T}.max_ongoing_requests": 64},
+        f"{T}: engine.max_num_seqs=65 can never be reached with max_ongoing_requests=64",
+    ),
+    (
+        {"model.aliases": ["small", "mistral-small-4"]},
+        "model: name='mistral-small-4' and aliases=['small', 'mistral-small-4'] repeat 'mistral-small-4'",
+    ),
+    (
+        {"router.max_age_s": 0.5, "router.report_period_s": 0.5},
+        "router: max_age_s=0.5 must be more than report_period_s=0.5",
+    ),
+    (
+        {f"{T}.gpu": "H900"},
+        f"{T}: no GPU named 'H900'; known: A100-40, A100-80, L40S, H100, H200, B200, B300",
+    ),
+    ({f"{T}.gpu": "H100", f"{T}.device": "cpu"}, f"{T}: device='cpu' has no gpu='H100'"),
+    (
+        {"pools.ingress": {"efforts": ["none"]}},
+        "a pool may not be named 'ingress': that is the ingress deployment",
+    ),
+    (
+        {"pools.Fast": {"efforts": ["none"]}},
+        "pools.Fast.[key]: String should match pattern '^[a-z][a-z0-9-]{0,40}$', not 'Fast'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "line"), REFUSED)
+def test_one_mistake_gives_one_line(changes: dict[str, Any], line: str) -> None:
+    """A wrong setting gives one line with its path and the values, or the nearest key."""
+    with pytest.raises(ConfigError) as refused:
+        config.parse(args(changes))
+    assert refused.value.problems == [line]
+
+
+@pytest.mark.parametrize("name", sorted(config.RESERVED_ENGINE_ARGUMENTS))
+def test_derived_engine_arguments_are_reserved(name: str) -> None:
+    """What Venturi derives may not be set a second time; the line names the setting to use."""
+    with pytest.raises(ConfigError) as refused:
+        config.parse(args({f"{T}.engine.{name}": 2}))
+    setting = config.RESERVED_ENGINE_ARGUMENTS[name]
+    assert refused.value.problems == [f"{T}: engine.{name}=2 is derived from {setting}: set that"]
+
+
+def test_several_mistakes_give_several_lines() -> None:
+    """Every mistake is said at once, each in a line of its own, and the error's text is those lines."""
+    with pytest.raises(ConfigError) as refused:
+        config.parse(
+            args(
+                {
+                    "model.nmae": 1,
+                    f"{T}.plan": {"tpp": 1, "epp": 2},
+                    "router.max_age_s": 0.1,
+                    "ingress.replicas": 0,
+                }
+            )
+        )
+    assert refused.value.problems == [
+        "model.nmae: unknown key; did you mean 'name'?",
+        f"{T}.plan.tpp: unknown key; did you mean 'tp'?",
+        f"{T}.plan.epp: unknown key; did you mean 'ep'?",
+        "router: max_age_s=0.1 must be more than report_period_s=0.25",
+        "ingress.replicas: Input should be greater than or equal to 1, not 0",
+    ]
+    assert str(refused.value).splitlines() == refused.value.problems
+
+
+def test_the_error_survives_pickle() -> None:
+    """Ray carries the error between processes; the list arrives whole."""
+    arrived = pickle.loads(pickle.dumps(ConfigError(["a: b", "c: d"])))
+    assert isinstance(arrived, ConfigError)
+    assert (arrived.problems, str(arrived)) == (["a: b", "c: d"], "a: b\nc: d")
+
+
+def test_settings_survive_pickle() -> None:
+    """Ray carries the settings to the ingress replicas."""
+    settings = config.parse(args({f"{T}.plan": {"tp": 2}}))
+    assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+def test_engine_environment_adds_up() -> None:
+    """A pool's own variables win over the common ones, and usage statistics stay off."""
+    settings = config.parse(args({"env": {"A": "all", "B": "all"}, f"{T}.env": {"B": "own"}}))
+    assert settings.engine_environment("throughput") == {"VLLM_NO_USAGE_STATS": "1", "A": "all", "B": "own"}
+    assert settings.engine_environment("latency")["B"] == "all"
+
+
+def test_relative_paths_start_at_the_project() -> None:
+    """A path means the same wherever the command was given; an absolute one stays."""
+    assert config.resolve("deploy/local.yaml").is_file()
+    assert config.resolve("/models/x") == Path("/models/x")
+
+
+def test_process_environment_is_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child's environment can be changed without changing ours."""
+    monkeypatch.setenv("VENTURI_TEST", "1")
+    environment = config.process_environment()
+    assert environment.pop("VENTURI_TEST") == "1"
+    assert os.environ["VENTURI_TEST"] == "1"

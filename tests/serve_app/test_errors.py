@@ -1,0 +1,61 @@
+"""The error tree: its drawing, and what a client sees of each class."""
+
+import pytest
+
+from serve_app import errors
+from serve_app.errors import ApiError, VenturiError
+
+TABLE: list[tuple[type[ApiError], int, str, str]] = [
+    (errors.InvalidRequest, 400, "invalid_request_error", "invalid_value"),
+    (errors.UnknownModel, 404, "invalid_request_error", "model_not_found"),
+    (errors.BodyTooLarge, 413, "invalid_request_error", "body_too_large"),
+    (errors.NoReplica, 503, "service_unavailable_error", "no_healthy_replica"),
+    (errors.PoolBusy, 503, "service_unavailable_error", "pool_busy"),
+    (errors.ReplicaLost, 502, "server_error", "replica_lost"),
+    (errors.AnswerTimeout, 504, "timeout_error", "answer_timeout"),
+    (ApiError, 500, "server_error", "internal_error"),
+]
+
+
+def subclasses(root: type[VenturiError]) -> set[type[VenturiError]]:
+    """Return every class below `root`."""
+    return {c for direct in root.__subclasses__() for c in {direct, *subclasses(direct)}}
+
+
+@pytest.mark.parametrize(("error", "status", "kind", "code"), TABLE)
+def test_what_a_client_sees(error: type[ApiError], status: int, kind: str, code: str) -> None:
+    """Each class has its status, and OpenAI's four fields in the body."""
+    raised = error("what went wrong", param="model")
+    assert raised.status == status
+    assert raised.body() == {
+        "error": {"message": "what went wrong", "type": kind, "param": "model", "code": code}
+    }
+
+
+def test_the_table_is_whole() -> None:
+    """No class that reaches clients is missing from the table above."""
+    assert subclasses(ApiError) | {ApiError} == {error for error, *_ in TABLE}
+
+
+def drawn() -> list[tuple[str, str, str]]:
+    """Return (class, its parent, the text behind it) of every line of the tree in the docstring."""
+    above: list[str] = []
+    rows = []
+    for line in (errors.__doc__ or "").splitlines()[2:]:
+        name, _, text = line.lstrip("│├└─ ").partition(" ")
+        depth = (len(line) - len(line.lstrip("│├└─ "))) // 4
+        above[depth:] = [name]
+        rows.append((name, above[depth - 1] if depth else "VenturiError", text.strip()))
+    return rows
+
+
+def test_the_drawing_is_the_tree() -> None:
+    """The drawing shows every class, each below its parent, and its status."""
+    classes = {c.__name__: c for c in subclasses(VenturiError)}
+    rows = drawn()[1:]
+    assert {name for name, _, _ in rows} == set(classes)
+    for name, parent, text in rows:
+        assert parent in {c.__name__ for c in classes[name].__bases__}, name
+        error = classes[name]
+        if issubclass(error, ApiError) and error is not ApiError:
+            assert text.startswith(str(error.status)), name
