@@ -1,0 +1,1 @@
+"""Tests of Venturi; the folders mirror the packages."""

@@ -1,0 +1,1 @@
+"""Tests over HTTP against running systems of real engines."""

@@ -1,0 +1,60 @@
+"""One whole system, the real engine in both pools, for all tests of this folder."""
+
+import base64
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+import yaml
+
+from serve_app import serve_file
+from serve_app.config import PROJECT_ROOT
+from serve_app.local import LocalSystem
+
+
+def free_port() -> int:
+    """Return a TCP port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def system(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
+    """deploy/local.yaml as a user gets it, on ports of its own."""
+    tree = yaml.safe_load((PROJECT_ROOT / "deploy/local.yaml").read_text())
+    tree["http_options"]["port"] = free_port()
+    path = tmp_path_factory.mktemp("serve") / "local.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    with LocalSystem(serve_file.load(path), dashboard_port=free_port()) as running:
+        running.start()
+        yield running
+    assert not list(running.processes()), "the system left processes behind"
+
+
+@pytest.fixture(scope="session")
+def http(system: LocalSystem) -> Iterator[httpx.Client]:
+    """A plain client of the system."""
+    with httpx.Client(base_url=system.file.url, timeout=60.0) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def client(system: LocalSystem) -> Iterator[openai.OpenAI]:
+    """OpenAI's own client, told only the base URL."""
+    with openai.OpenAI(base_url=f"{system.file.url}/v1", api_key="unused", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def checkpoint_tokens(checkpoint: Path) -> dict[str, int]:
+    """Ids of [THINK] and of some plain word in the pocket model's tokenizer."""
+    tekken = json.loads((checkpoint / "target/tekken.json").read_text())
+    special = {token["token_str"]: token["rank"] for token in tekken["special_tokens"]}
+    word = next(t["rank"] for t in tekken["vocab"] if base64.b64decode(t["token_bytes"]) == b" the")
+    return {"[THINK]": special["[THINK]"], "word": word + tekken["config"]["default_num_special_tokens"]}

@@ -1,0 +1,81 @@
+"""What do clients see when a replica or its engine dies?"""
+
+import json
+import time
+
+import httpx
+import psutil
+import pytest
+
+from serve_app.local import LocalSystem
+from tests.e2e.metrics import wait_until
+
+pytestmark = [pytest.mark.engine, pytest.mark.e2e]
+
+BODY = {
+    "model": "mistral-small-4",
+    "messages": [{"role": "user", "content": "Go on for ever."}],
+    "reasoning_effort": "high",
+    "temperature": 0,
+}
+
+
+def replica_of(system: LocalSystem, pool: str) -> psutil.Process:
+    """Return the process of the pool's one replica."""
+    found = [p for p in system.processes() if f"ServeReplica:venturi:{pool}" in " ".join(p.cmdline())]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def healthy(http: httpx.Client, pool: str) -> int:
+    """Return how many healthy replicas the ingress sees."""
+    count: int = http.get("/ready").json()["healthy_replicas"].get(pool, 0)
+    return count
+
+
+def test_replica_killed_in_mid_stream(system: LocalSystem, http: httpx.Client) -> None:
+    """The stream ends in an error event, the next request is served elsewhere, and the pool comes back.
+
+    Also: nothing of the killed replica's engine stays behind.
+    """
+    replica = replica_of(system, "latency")
+    children = replica.children(recursive=True)
+    assert children, "the engine core is a child of the replica"
+    streaming = BODY | {"stream": True, "max_tokens": 8000, "ignore_eos": True}
+    with http.stream("POST", "/v1/chat/completions", json=streaming) as answer:
+        assert answer.status_code == 200
+        lines = answer.iter_lines()
+        assert next(lines).startswith("data: ")
+        replica.kill()
+        rest = [line for line in lines if line]
+    assert "data: [DONE]" not in rest
+    error = json.loads(rest[-1].removeprefix("data: "))["error"]
+    assert error["code"] == "replica_lost"
+
+    killed_s = time.monotonic()
+    spilled = http.post("/v1/chat/completions", json=BODY | {"max_tokens": 8})
+    assert spilled.status_code == 200, spilled.text
+    assert spilled.headers["x-venturi-pool"] == "throughput"
+    assert spilled.headers["x-venturi-reason"] == "no-healthy-replica"
+    assert http.get("/ready").status_code == 503
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive, "the engine outlived its replica"
+
+    wait_until(lambda: healthy(http, "latency") == 1, timeout_s=200)
+    print(f"latency pool back {time.monotonic() - killed_s:.1f} s after SIGKILL")
+    answer = http.post("/v1/chat/completions", json=BODY | {"max_tokens": 8})
+    assert answer.headers["x-venturi-pool"] == "latency"
+    assert answer.headers["x-venturi-reason"] == "effort"
+
+
+def test_replica_leaves_when_its_engine_dies(system: LocalSystem, http: httpx.Client) -> None:
+    """A dead engine core takes its replica along at once, and requests go on in the other pool."""
+    replica = replica_of(system, "throughput")
+    cores = [p for p in replica.children(recursive=True) if "EngineCore" in " ".join(p.cmdline())]
+    assert cores, [p.cmdline() for p in replica.children(recursive=True)]
+    cores[0].kill()
+    replica.wait(timeout=5)
+    answer = http.post("/v1/chat/completions", json=BODY | {"max_tokens": 8, "reasoning_effort": "none"})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-venturi-pool"] == "latency"
+    wait_until(lambda: healthy(http, "throughput") == 1, timeout_s=200)
