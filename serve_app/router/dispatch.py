@@ -61,7 +61,8 @@ class Router:
             try:
                 decision = await self._decide(features, tried)
             except NoReplica as error:
-                raise refusal or error from refusal
+                final = refusal or error
+                raise final from final.__cause__
             pool = self._directory.pools[decision.pool]
             lease = pool.acquire(decision.replica, call)
             try:
