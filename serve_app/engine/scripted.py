@@ -44,6 +44,8 @@ class ScriptedBackend:
 
     replicas: dict[str, Sequence[Step]] = field(default_factory=dict)
     num_ongoing: dict[str, int] = field(default_factory=dict)
+    texts: dict[str, bytes] = field(default_factory=dict)
+    """What each replica that answers shows as its metrics."""
     calls: list[tuple[str, Call]] = field(default_factory=list)
     streams: list[ScriptedStream] = field(default_factory=list)
     on_reports: Callable[[], None] = lambda: None
@@ -54,8 +56,8 @@ class ScriptedBackend:
         return [ReplicaReport(name, self.num_ongoing.get(name, 0)) for name in self.replicas]
 
     async def metrics(self) -> Sequence[tuple[str, bytes]]:
-        """Report no metrics."""
-        return []
+        """Return the texts."""
+        return list(self.texts.items())
 
     def open(self, replica: str, call: Call) -> ScriptedStream:
         """Replay the script of `replica`."""
