@@ -1,0 +1,157 @@
+"""What a pool knows of its replicas, and what a lease gives back."""
+
+import pytest
+
+from serve_app.engine.scripted import OK, ScriptedBackend, Step
+from serve_app.errors import ReplicaLost
+from serve_app.pools.pool import Lease, Pool
+from serve_app.types import Effort, PoolSnapshot, ReplicaSnapshot
+from tests.serve_app.samples import CALL, Clock, gather, head
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that the test moves."""
+    return Clock()
+
+
+@pytest.fixture
+def backend() -> ScriptedBackend:
+    """Two replicas, of which the first says that it has three requests."""
+    return ScriptedBackend({"a": OK, "b": OK}, num_ongoing={"a": 3})
+
+
+@pytest.fixture
+def pool(backend: ScriptedBackend, clock: Clock) -> Pool:
+    """A pool over the two replicas that has not heard from them yet."""
+    return Pool("throughput", frozenset({Effort.NONE}), backend, clock)
+
+
+async def test_nothing_is_known_at_first(pool: Pool) -> None:
+    """Before the first report a pool has no replicas."""
+    assert pool.snapshot() == PoolSnapshot("throughput", frozenset({Effort.NONE}), ())
+    assert repr(pool) == "<Pool throughput: 0 replicas, 0 leases>"
+
+
+async def test_load_is_reported_plus_leased_since(pool: Pool, clock: Clock) -> None:
+    """Requests sent since the report count on top of it, until the next report counts them itself."""
+    await pool.refresh()
+    pool.acquire("a", CALL)
+    pool.acquire("a", CALL)
+    clock.now_s += 1.5
+    assert pool.snapshot().replicas == (ReplicaSnapshot("a", 5, 1.5), ReplicaSnapshot("b", 0, 1.5))
+
+    await pool.refresh()
+    assert pool.snapshot().replicas == (ReplicaSnapshot("a", 3, 0.0), ReplicaSnapshot("b", 0, 0.0))
+
+
+async def test_a_snapshot_does_not_change(pool: Pool) -> None:
+    """What the policy was given stays as it was."""
+    await pool.refresh()
+    before = pool.snapshot()
+    pool.acquire("b", CALL)
+    assert before.replicas[1].load == 0
+
+
+async def test_the_silent_are_forgotten(pool: Pool, backend: ScriptedBackend) -> None:
+    """A replica that is missing among the reports is gone."""
+    await pool.refresh()
+    del backend.replicas["a"]
+    await pool.refresh()
+    assert [r.replica for r in pool.snapshot().replicas] == ["b"]
+
+
+async def test_forget(pool: Pool) -> None:
+    """A replica that failed is not known until it reports again; forgetting a stranger is harmless."""
+    await pool.refresh()
+    pool.forget("a")
+    pool.forget("never seen")
+    assert [r.replica for r in pool.snapshot().replicas] == ["b"]
+    await pool.refresh()
+    assert [r.replica for r in pool.snapshot().replicas] == ["a", "b"]
+
+
+async def test_a_failed_refresh_leaves_the_reports_to_age(
+    pool: Pool, backend: ScriptedBackend, clock: Clock
+) -> None:
+    """An error of the backend comes out, and the old reports grow older."""
+
+    def fail() -> None:
+        raise RuntimeError("no controller")
+
+    await pool.refresh()
+    backend.on_reports = fail
+    clock.now_s += 4
+    with pytest.raises(RuntimeError, match="no controller"):
+        await pool.refresh()
+    assert {r.age_s for r in pool.snapshot().replicas} == {4.0}
+
+
+async def test_repr_counts_replicas_and_leases(pool: Pool) -> None:
+    """A pool prints what is known and what is held, and a release shows at once."""
+    await pool.refresh()
+    lease = pool.acquire("a", CALL)
+    assert repr(pool) == "<Pool throughput: 2 replicas, 1 leases>"
+    lease.release()
+    assert repr(pool) == "<Pool throughput: 2 replicas, 0 leases>"
+
+
+async def test_a_forgotten_replica_may_still_be_leased(pool: Pool) -> None:
+    """Between decision and lease a replica may be forgotten; the lease is counted all the same."""
+    await pool.refresh()
+    pool.forget("a")
+    lease = pool.acquire("a", CALL)
+    assert pool.num_leases == 1
+    lease.release()
+    assert pool.num_leases == 0
+
+
+def leased(*script: Step) -> tuple[Pool, Lease, ScriptedBackend]:
+    """Return a lease on a replica that replays `script`, with its pool and backend."""
+    backend = ScriptedBackend({"a": script})
+    pool = Pool("p", frozenset({Effort.NONE}), backend)
+    return pool, pool.acquire("a", CALL), backend
+
+
+async def test_read_to_the_end() -> None:
+    """A complete answer frees the replica and cancels nothing; the lease knows what it delivered."""
+    pool, lease, backend = leased(head("a"), b"ab", b"c")
+    assert await lease.head() == head("a")
+    assert await gather(lease.body()) == [b"ab", b"c"]
+    assert (lease.num_bytes, lease.is_complete, lease.is_released) == (3, True, True)
+    assert (pool.num_leases, backend.streams[0].num_cancels) == (0, 0)
+
+
+async def test_release_is_idempotent() -> None:
+    """An answer given up is cancelled once and counted back once, however often it is released."""
+    pool, lease, backend = leased(head("a"), b"ab")
+    await lease.head()
+    for _ in range(3):
+        lease.release()
+    assert (pool.num_leases, backend.streams[0].num_cancels) == (0, 1)
+    assert not lease.is_complete
+
+
+async def test_broken_in_mid_answer() -> None:
+    """An error in the body comes out after what was delivered, and frees the replica."""
+    pool, lease, _ = leased(head("a"), b"ab", ReplicaLost("gone"))
+    await lease.head()
+    with pytest.raises(ReplicaLost, match="gone"):
+        await gather(lease.body())
+    assert (lease.num_bytes, lease.is_complete, pool.num_leases) == (2, False, 0)
+
+
+async def test_no_answer_at_all() -> None:
+    """A stream that ends before its head means that the replica was lost."""
+    _, lease, _ = leased()
+    with pytest.raises(ReplicaLost, match="replica a ended without an answer"):
+        await lease.head()
+
+
+async def test_a_second_head_is_a_fault_of_ours() -> None:
+    """A body is bytes: anything else is a broken contract, and still frees the replica."""
+    pool, lease, _ = leased(head("a"), head("a"))
+    await lease.head()
+    with pytest.raises(AssertionError, match="a body is bytes, not Head"):
+        await gather(lease.body())
+    assert pool.num_leases == 0
