@@ -80,4 +80,4 @@ class EngineReplica:
         if server := getattr(self, "_server", None):
             for task in getattr(self, "_tasks", []):
                 task.cancel()
-            await server.close()
+            server.close()

@@ -3,7 +3,6 @@
 import asyncio
 import warnings
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,44 +14,51 @@ from serve_app.types import Call, Head
 class VllmServer:
     """vLLM's FastAPI app and the engine behind it, in this process's event loop."""
 
-    def __init__(self, app: Any, engine: Any, stack: AsyncExitStack) -> None:
+    def __init__(self, app: Any, engine: Any) -> None:
         self._app = app
         self._engine = engine
-        self._stack = stack
 
     @classmethod
     async def start(cls, arguments: Mapping[str, Any]) -> "VllmServer":
         """Load the model and return when the engine can take requests.
 
         `arguments`: vLLM's engine and server arguments under vLLM's own names. Raises what vLLM
-        raises for a bad one, AttributeError for a name that it does not have, and
-        `parallel.vllm_plugin.fixes.MissingFixError` when the model needs a fix that is not in effect.
+        raises for a bad one, AttributeError for a name that it does not have, and, before anything
+        is loaded, `parallel.vllm_plugin.fixes.MissingFixError` when the engine needs a fix to vLLM
+        that is not in effect.
         """
         # Imported here: only a replica needs vLLM, and its import takes seconds.
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.entrypoints.launchers.api_server.app_state import init_app_state
-        from vllm.entrypoints.launchers.api_server.entry import build_async_engine_client_from_engine_args
         from vllm.entrypoints.launchers.app import build_app
-        from vllm.plugins import load_general_plugins
+        from vllm.usage.usage_lib import UsageContext
+        from vllm.v1.engine.async_llm import AsyncLLM
 
         from parallel.vllm_plugin.fixes import require
 
-        load_general_plugins()
         namespace = server_namespace(arguments)
         engine_args = AsyncEngineArgs.from_cli_args(namespace)
-        stack = AsyncExitStack()
+        usage = UsageContext.OPENAI_API_SERVER
+        config = engine_args.create_engine_config(usage_context=usage)
+        require(config)
+        engine = AsyncLLM.from_vllm_config(
+            config,
+            usage_context=usage,
+            enable_log_requests=engine_args.enable_log_requests,
+            aggregate_engine_logging=engine_args.aggregate_engine_logging,
+            disable_log_stats=engine_args.disable_log_stats,
+        )
         try:
-            engine = await stack.enter_async_context(build_async_engine_client_from_engine_args(engine_args))
-            require(engine.vllm_config)
+            await engine.reset_mm_cache()  # profiling leaves dummy images in it
             tasks = await engine.get_supported_tasks()
             app = build_app(namespace, tasks, engine.model_config)
             await init_app_state(engine, app.state, namespace, tasks)
         except BaseException:
-            await stack.aclose()
+            engine.shutdown()
             raise
         # vLLM's error handler asks its uvicorn server to exit; a replica has none and leaves by itself.
         app.state.server = SimpleNamespace(should_exit=False)
-        return cls(app, engine, stack)
+        return cls(app, engine)
 
     def call(self, call: Call) -> AsyncIterator[Head | bytes]:
         """Run one HTTP call through vLLM's app; see `asgi.stream` for what is yielded and how it ends."""
@@ -69,9 +75,9 @@ class VllmServer:
             await asyncio.sleep(period_s)
             await self._engine.do_log_stats()
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Stop the engine and its processes."""
-        await self._stack.aclose()
+        self._engine.shutdown()
 
 
 def server_namespace(arguments: Mapping[str, Any]) -> Any:
