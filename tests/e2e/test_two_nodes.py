@@ -1,0 +1,41 @@
+"""An engine group spread over two Ray nodes, through the plan and Ray Serve, with the real engine."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.engine, pytest.mark.e2e]
+
+TIMEOUT_S = 540
+
+
+@pytest.fixture(scope="module")
+def answers(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What the script next to this file got from each plan."""
+    file = tmp_path_factory.mktemp("two_nodes") / "answers.json"
+    paths = (Path(__file__).with_name("two_nodes.py"), checkpoint / "target", file)
+    script = subprocess.Popen([sys.executable, *paths])
+    try:
+        assert script.wait(TIMEOUT_S) == 0
+    finally:
+        script.terminate()
+        script.wait(30)
+    loaded: dict[str, dict[str, Any]] = json.loads(file.read_text())
+    return loaded
+
+
+@pytest.mark.parametrize("plan", ["tp-over-nodes", "dp-over-nodes"])
+def test_two_nodes_answer_as_one_rank(answers: dict[str, dict[str, Any]], plan: str) -> None:
+    """The float32 greedy tokens of every prompt are those of a single rank."""
+    assert answers[plan]["tokens"] == answers["one-rank"]["tokens"]
+
+
+@pytest.mark.parametrize("plan", ["tp-over-nodes", "dp-over-nodes"])
+def test_each_node_runs_one_rank(answers: dict[str, dict[str, Any]], plan: str) -> None:
+    """The two ranks are Ray actors on different nodes."""
+    assert len(answers[plan]["rank_nodes"]) == 2
+    assert len(set(answers[plan]["rank_nodes"])) == 2

@@ -1,0 +1,246 @@
+"""Does an engine group that spans two Ray nodes answer as one rank does? Run as a script.
+
+    python two_nodes.py CHECKPOINT ANSWERS.json [-v]
+
+Starts a Ray cluster of two nodes on this machine, deploys a replica for each plan of `ROUNDS`, and writes an
+`Answer` for each. Everything runs in processes below this one, on free ports and in a temporary folder, so
+that another Ray on the machine neither sees nor feels it.
+"""
+
+import asyncio
+import ctypes
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from parallel.plan import ParallelPlan
+
+ROUNDS = (
+    {"one-rank": ParallelPlan(), "tp-over-nodes": ParallelPlan(tp=2, nodes=2)},
+    {"dp-over-nodes": ParallelPlan(dp=2, nodes=2)},
+)
+"""Plans by name. Those of a round run at the same time: the ranks of one over nodes fill the cluster, and the
+plain rank, which takes no slot, starts in their shadow."""
+
+PROMPTS = [[1, *range(1000 + 7 * i, 1024 + 11 * i, 3)] for i in range(4)]
+NUM_TOKENS = 12
+
+RANK_ACTOR = "RayWorkerProc"
+"""Name of the class of vLLM's actors that each run one rank."""
+
+ENGINE: dict[str, Any] = {
+    "tokenizer_mode": "mistral",
+    "config_format": "mistral",
+    "load_format": "mistral",
+    "dtype": "float32",
+    "enforce_eager": True,
+    "max_model_len": 256,
+    "max_num_seqs": 4,
+    "disable_log_stats": True,
+    "limit_mm_per_prompt": {"image": 0},
+}
+ENVIRONMENT = {
+    "VLLM_MLA_DISABLE": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "OMP_NUM_THREADS": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+@dataclass
+class Answer:
+    """What one plan gave."""
+
+    tokens: list[list[int]]
+    """The greedy continuation of every prompt."""
+    rank_nodes: list[str]
+    """The Ray node of every rank that is an actor: none for a plan of one node."""
+
+
+class Engine:
+    """The least of a replica: an engine group, asked for tokens."""
+
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        import ray
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        # The engine core is a child of this actor and a Ray driver of its own: without the address it would
+        # start another cluster. vLLM sets it only where it changes the start method itself, not on CPUs.
+        os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+        os.environ["VLLM_HOST_IP"] = ray.util.get_node_ip_address()
+        self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+
+    async def tokens(self, prompts: list[list[int]], num_ranks: int) -> list[list[int]]:
+        """Greedy continuations of all prompts at once, taking turns over the data-parallel ranks."""
+        return await asyncio.gather(*(self._tokens(i, p, i % num_ranks) for i, p in enumerate(prompts)))
+
+    async def _tokens(self, index: int, prompt: list[int], rank: int) -> list[int]:
+        from vllm import SamplingParams
+
+        params = SamplingParams(temperature=0, max_tokens=NUM_TOKENS, ignore_eos=True)
+        tokens: list[int] = []
+        async for output in self._engine.generate(
+            {"prompt_token_ids": prompt}, params, request_id=str(index), data_parallel_rank=rank
+        ):
+            tokens = list(output.outputs[0].token_ids)
+        return tokens
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with closing(socket.socket()) as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
+
+
+def start_node(log: Path, *options: str) -> subprocess.Popen[bytes]:
+    """One Ray node with room for one rank, in the foreground of a child process."""
+    command = [
+        str(Path(sys.executable).with_name("ray")),
+        *("start", "--block", "--num-cpus=3", "--num-gpus=1", "--object-store-memory=100000000"),
+        # Any free port, rather than the range that every node on the machine takes from.
+        *("--min-worker-port=0", "--max-worker-port=0", f"--dashboard-agent-listen-port={free_port()}"),
+        *options,
+    ]
+    with log.open("wb") as file:
+        return subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+
+
+@contextmanager
+def two_nodes() -> Iterator[None]:
+    """Connect to a new cluster of two nodes; on leaving, end every process below this one."""
+    import ray
+
+    folder = Path(tempfile.mkdtemp(prefix="two-nodes-", dir="/tmp"))
+    address = f"{ray.util.get_node_ip_address()}:{free_port()}"
+    try:
+        head = start_node(
+            folder / "head.log",
+            *("--head", f"--port={address.split(':')[1]}", f"--temp-dir={folder}"),
+            *("--include-dashboard=false", f"--dashboard-port={free_port()}"),
+            f"--ray-client-server-port={free_port()}",
+        )
+        wait_for(address, head)
+        start_node(folder / "second.log", f"--address={address}")
+        ray.init(address=address, log_to_driver="-v" in sys.argv)
+        while len(ray.nodes()) < 2:
+            time.sleep(0.2)
+        yield
+        ray.shutdown()
+    finally:
+        kill_descendants()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def wait_for(address: str, node: subprocess.Popen[bytes], timeout_s: float = 60) -> None:
+    """Return when something listens there; RuntimeError when the node has ended or time is up."""
+    host, port = address.split(":")
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s and node.poll() is None:
+        with closing(socket.socket()) as probe:
+            if probe.connect_ex((host, int(port))) == 0:
+                return
+        time.sleep(0.2)
+    raise RuntimeError(f"the head node does not listen on {address}")
+
+
+def use_own_secret() -> None:
+    """Keep this cluster apart from the user's, whatever their home holds. Call it before Ray is imported."""
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose parent dies, so that none escapes `kill_descendants`."""
+    set_child_subreaper = 36
+    ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0)
+
+
+def kill_descendants() -> None:
+    """Kill until none is left: a killed process leaves its own children to this one."""
+    while children := psutil.Process().children(recursive=True):
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        psutil.wait_procs(children, timeout=10)
+
+
+def application(plan: ParallelPlan, checkpoint: str) -> Any:
+    """One replica of this plan, reserved as the plan says."""
+    from ray import serve
+
+    actor_options = {**plan.replica_options("cpu", cpus_per_rank=1), "runtime_env": {"env_vars": ENVIRONMENT}}
+    deployment = serve.deployment(Engine).options(
+        placement_group_bundles=plan.bundles("cpu", cpus_per_rank=1),
+        placement_group_strategy=plan.placement_strategy,
+        ray_actor_options=actor_options,
+    )
+    return deployment.bind(ENGINE | {"model": checkpoint} | plan.engine_arguments())
+
+
+def answers(plans: dict[str, ParallelPlan], checkpoint: str) -> dict[str, Answer]:
+    """Deploy a replica of each plan, ask them, note where the ranks are, and take them down."""
+    from ray import serve
+
+    targets = [
+        serve.RunTarget(application(plan, checkpoint), name=name, route_prefix=None)
+        for name, plan in plans.items()
+    ]
+    handles = serve.run_many(targets)
+    given = {
+        name: Answer(
+            tokens=handle.tokens.remote(PROMPTS, plan.dp).result(timeout_s=60),
+            rank_nodes=rank_nodes() if plan.nodes > 1 else [],
+        )
+        for (name, plan), handle in zip(plans.items(), handles, strict=True)
+    }
+    for name in plans:
+        serve.delete(name)
+    return given
+
+
+def rank_nodes() -> list[str]:
+    """The Ray node of every rank that is an actor."""
+    from ray._private.state import actors
+
+    return [
+        actor["Address"]["NodeID"]
+        for actor in actors().values()
+        if actor["State"] == "ALIVE" and actor["ActorClassName"] == RANK_ACTOR
+    ]
+
+
+def main(checkpoint: str, answers_file: Path) -> None:
+    """Ask all plans and write their answers."""
+    # A test that gives up on this script ends it with this signal; `two_nodes` must still clean up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    adopt_orphans()
+    use_own_secret()
+    from ray import serve
+
+    with two_nodes():
+        serve.start(proxy_location="Disabled")
+        given: dict[str, Answer] = {}
+        for plans in ROUNDS:
+            given |= answers(plans, checkpoint)
+        serve.shutdown()
+    answers_file.write_text(json.dumps({name: asdict(answer) for name, answer in given.items()}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
