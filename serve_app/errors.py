@@ -36,6 +36,10 @@ class StartError(VenturiError, RuntimeError):
     """An engine replica did not pass its readiness check."""
 
 
+class EngineDead(VenturiError, RuntimeError):
+    """The engine of a replica has errored; the replica is about to leave."""
+
+
 class ApiError(VenturiError):
     """An error with a place in OpenAI's error shape."""
 

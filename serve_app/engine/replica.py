@@ -11,6 +11,7 @@ from ray import serve
 
 from serve_app.engine import readiness
 from serve_app.engine.vllm import VllmServer
+from serve_app.errors import EngineDead
 from serve_app.types import Call, Head, ReplicaReport
 
 logger = logging.getLogger("ray.serve")
@@ -44,11 +45,17 @@ class EngineReplica:
         """Serve one request: first its Head, then its body. Cancelling the call stops the engine's work.
 
         The Head names this replica: Serve may have sent the call to another one than the policy chose.
+        Raises EngineDead instead of vLLM's answer about that, so that the caller can try elsewhere.
         """
         self._num_ongoing += 1
         try:
             async for item in self._server.call(call):
-                yield item.signed(self._id) if isinstance(item, Head) else item
+                if isinstance(item, Head):
+                    if item.status >= 500 and self._server.errored:
+                        raise EngineDead(f"replica {self._id}: the engine has errored")
+                    yield item.signed(self._id)
+                else:
+                    yield item
         finally:
             self._num_ongoing -= 1
 
@@ -64,7 +71,7 @@ class EngineReplica:
     async def check_health(self) -> None:
         """Tell Serve of a dead engine (it asks every few seconds; `_leave_when_errored` is quicker)."""
         if self._server.errored:
-            raise RuntimeError("the engine has errored")
+            raise EngineDead("the engine has errored")
 
     async def _leave_when_errored(self) -> None:
         # A replica with a dead engine answers errors at once, and so attracts requests. Exiting ends
