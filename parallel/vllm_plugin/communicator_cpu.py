@@ -60,7 +60,7 @@ class UnevenCpuCommunicator(CpuCommunicator):
         total = input_.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
         dist.all_reduce(total, group=self.device_group)
         own = total.split(sizes, dim)[self.rank_in_group]
-        return own.to(input_.dtype, memory_format=torch.contiguous_format)
+        return own.to(input_.dtype).contiguous()
 
     def reduce_scatter(self, input_: torch.Tensor, dim: int = -1) -> torch.Tensor:
         """`reduce_scatterv` with even sizes."""

@@ -115,9 +115,9 @@ FIXES = (
 )
 
 
-def missing(vllm_config: VllmConfig, fixes: tuple[Fix, ...] = FIXES) -> list[Fix]:
+def missing(vllm_config: VllmConfig) -> list[Fix]:
     """The fixes this configuration needs that did not take effect."""
-    return [fix for fix in fixes if fix.applies(vllm_config) and not fix.in_effect()]
+    return [fix for fix in FIXES if fix.applies(vllm_config) and not fix.in_effect()]
 
 
 def require(vllm_config: VllmConfig) -> None:
