@@ -1,0 +1,85 @@
+"""What do the tests of the fixes share: a process with the plugin, one without, and engines that answer?"""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+with warnings.catch_warnings():
+    # torch warns of itself when vLLM first uses its compiler, which is while vLLM is imported.
+    warnings.filterwarnings("ignore", "`torch.jit.script_method` is deprecated", DeprecationWarning)
+    importlib.import_module("vllm.model_executor.models.deepseek_v2")
+
+HERE = Path(__file__).resolve().parent
+ENGINE_LIMIT_S = 280
+
+Engine = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def probe() -> Callable[[bool], Any]:
+    """Call with whether vLLM may load the plugin; gives what `probe.py` found in a process like that."""
+    found: dict[bool, Any] = {}
+
+    def look(with_plugin: bool) -> Any:
+        if with_plugin not in found:
+            environment = os.environ | ({} if with_plugin else {"VLLM_PLUGINS": ""})
+            command = [sys.executable, str(HERE / "probe.py")]
+            done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+            found[with_plugin] = json.loads(done.stdout.splitlines()[-1])
+        return found[with_plugin]
+
+    return look
+
+
+@pytest.fixture(scope="session")
+def engine(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """Call with waves of requests and engine arguments; starts that engine on the pocket model in float32."""
+
+    def answers(waves: list[list[dict[str, Any]]], **engine_args: Any) -> Any:
+        arguments = {
+            "model": str(checkpoint / "target"),
+            "tokenizer_mode": "mistral",
+            "config_format": "mistral",
+            "load_format": "mistral",
+            "dtype": "float32",
+            "enforce_eager": True,
+            "max_model_len": 2048,
+            "max_num_seqs": 8,
+            "disable_log_stats": False,
+        } | engine_args
+        folder = tmp_path_factory.mktemp("engine")
+        job, out, log = folder / "job.json", folder / "answers.json", folder / "log.txt"
+        job.write_text(json.dumps({"engine": arguments, "waves": waves}))
+        with log.open("w") as sink:
+            done = subprocess.run(
+                [sys.executable, HERE / "generate.py", job, out],
+                env=os.environ | environment(arguments),
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                timeout=ENGINE_LIMIT_S,
+            )
+        assert done.returncode == 0, log.read_text()[-6000:]
+        return json.loads(out.read_text())
+
+    return answers
+
+
+def environment(engine_args: dict[str, Any]) -> dict[str, str]:
+    """What vLLM reads from the environment for an engine with these arguments on a small machine."""
+    num_ranks = engine_args.get("tensor_parallel_size", 1) * engine_args.get("data_parallel_size", 1)
+    chosen = {"VLLM_MLA_DISABLE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
+    if num_ranks > 1:
+        # One core a rank: left to itself, vLLM wants a memory node for each rank.
+        cores = sorted(os.sched_getaffinity(0))
+        chosen["VLLM_CPU_OMP_THREADS_BIND"] = "|".join(
+            str(cores[rank % len(cores)]) for rank in range(num_ranks)
+        )
+    return chosen

@@ -1,0 +1,108 @@
+"""Do engines on several ranks, and engines that draft, answer as one rank does?
+
+The reference is one rank without drafts. Everything runs in float32, where the ways to compute differ by
+rounding only: tokens must be equal, and log-probabilities within 1e-4.
+"""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.engine
+
+Engine = Callable[..., Any]
+Waves = list[list[dict[str, Any]]]
+
+NUM_DRAFT_TOKENS = 3
+
+
+def prompts(*lengths: int) -> list[list[int]]:
+    """Random text of the given lengths in tokens, after the token that begins a text."""
+    rng = random.Random(0)
+    return [[1, *(rng.randrange(1000, 8192) for _ in range(length))] for length in lengths]
+
+
+def waves(*, ranked: bool = False) -> Waves:
+    """Requests that keep two data-parallel ranks unlike all along.
+
+    First rank 1 decodes one token while rank 0 decodes three, then nothing is left for rank 0 at all.
+    """
+    short, middle, long, longest = prompts(5, 9, 17, 300)
+    together = [(short, 0), (middle, 1), (long, 0), (longest, 0)]
+    asked: Waves = [
+        [{"prompt": prompt, "num_tokens": 24, "rank": rank} for prompt, rank in together],
+        [{"prompt": middle, "num_tokens": 12, "rank": 1}],
+    ]
+    if not ranked:
+        for wave in asked:
+            for request in wave:
+                del request["rank"]
+    return asked
+
+
+@pytest.fixture(scope="module")
+def reference(engine: Engine) -> Any:
+    """The answers of one rank."""
+    return engine(waves(), enable_return_routed_experts=True)
+
+
+def assert_same_answers(found: Any, wanted: Any) -> None:
+    """Equal tokens and, where both report them, experts; log-probabilities within 1e-4."""
+    for found_wave, wanted_wave in zip(found["waves"], wanted["waves"], strict=True):
+        for answer, expected in zip(found_wave, wanted_wave, strict=True):
+            assert answer["tokens"] == expected["tokens"]
+            assert answer["logprobs"] == pytest.approx(expected["logprobs"], abs=1e-4, rel=0)
+            if answer["experts"] is not None:
+                assert sorted_experts(answer) == sorted_experts(expected)
+
+
+def sorted_experts(answer: Any) -> list[list[list[int]]]:
+    """The experts of each token and layer; the kernel is free to name the active ones in any order."""
+    return [[sorted(layer) for layer in token] for token in answer["experts"]]
+
+
+def test_answers_are_fit_for_comparison(reference: Any) -> None:
+    """Unlike prompts get unlike answers of many tokens, so that equal answers mean something."""
+    answers = [answer["tokens"] for answer in reference["waves"][0]]
+    assert all(len(set(tokens)) > 12 for tokens in answers)
+    assert len({tuple(tokens) for tokens in answers}) == len(answers)
+
+
+def test_two_tensor_parallel_ranks_with_experts_apart(engine: Engine, reference: Any) -> None:
+    """Each rank holds half of the heads and half of the experts."""
+    found = engine(
+        waves(), tensor_parallel_size=2, enable_expert_parallel=True, enable_return_routed_experts=True
+    )
+    assert_same_answers(found, reference)
+
+
+def test_two_data_parallel_ranks_with_experts_apart(engine: Engine, reference: Any) -> None:
+    """Each rank serves its own requests, also one token or none, and half of the experts."""
+    found = engine(
+        waves(ranked=True),
+        data_parallel_size=2,
+        enable_expert_parallel=True,
+        enable_return_routed_experts=True,
+    )
+    assert_same_answers(found, reference)
+
+
+def test_drafts_change_nothing_but_the_number_of_steps(
+    engine: Engine, checkpoint: Path, reference: Any
+) -> None:
+    """With the draft head answers stay; some drafts are accepted, and some are not."""
+    draft = {
+        "method": "eagle",
+        "model": str(checkpoint / "eagle"),
+        "num_speculative_tokens": NUM_DRAFT_TOKENS,
+    }
+    found = engine(waves(), speculative_config=draft)
+    assert_same_answers(found, reference)
+    counters = found["counters"]
+    acceptance_length = (
+        1 + counters["vllm:spec_decode_num_accepted_tokens"] / counters["vllm:spec_decode_num_drafts"]
+    )
+    assert 1.2 < acceptance_length < 1 + NUM_DRAFT_TOKENS

@@ -1,0 +1,67 @@
+"""Does an engine that needs a fix refuse to start without it, and only then?"""
+
+import dataclasses
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from parallel.vllm_plugin import fixes
+from parallel.vllm_plugin.fixes import FIXES, MissingFixError
+
+
+def config(*, method: str | None = None, expert_parallel: bool = False, vision: bool = False) -> Any:
+    """As much of an engine configuration as the checks read."""
+    return SimpleNamespace(
+        speculative_config=None if method is None else SimpleNamespace(method=method),
+        parallel_config=SimpleNamespace(enable_expert_parallel=expert_parallel),
+        model_config=SimpleNamespace(
+            hf_config=SimpleNamespace(vision_config={}) if vision else SimpleNamespace()
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("vllm_config", "wanted"),
+    [
+        (config(), ["parser_cache"]),
+        (config(method="ngram"), ["parser_cache"]),
+        (config(method="eagle"), ["parser_cache", "eagle"]),
+        (config(vision=True), ["parser_cache", "vision_import"]),
+        (config(expert_parallel=True), ["parser_cache", "experts_cpu", "communicator_cpu"]),
+    ],
+)
+def test_each_configuration_needs_its_fixes(
+    monkeypatch: pytest.MonkeyPatch, vllm_config: Any, wanted: list[str]
+) -> None:
+    """Where none took effect, the error names exactly what is needed, with its symptom."""
+    absent = tuple(dataclasses.replace(fix, in_effect=lambda: False) for fix in FIXES)
+    monkeypatch.setattr(fixes, "FIXES", absent)
+    with pytest.raises(MissingFixError) as raised:
+        fixes.require(vllm_config)
+    assert [fix.name for fix in absent if f"{fix.name} ({fix.symptom})" in str(raised.value)] == wanted
+    assert [fix.name for fix in absent if fix.name in str(raised.value)] == wanted
+
+
+def test_nothing_is_refused_where_all_took_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The most demanding configuration passes then."""
+    monkeypatch.setattr(
+        fixes, "FIXES", tuple(dataclasses.replace(fix, in_effect=lambda: True) for fix in FIXES)
+    )
+    fixes.require(config(method="eagle", expert_parallel=True, vision=True))
+
+
+def test_spread_experts_need_no_fix_on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both fixes for expert parallelism are for CPUs."""
+    monkeypatch.setattr("vllm.platforms._current_platform", SimpleNamespace(is_cpu=lambda: False))
+    needed = [fix.name for fix in FIXES if fix.applies(config(expert_parallel=True))]
+    assert needed == ["parser_cache"]
+
+
+def test_every_fix_has_a_file_that_says_when_it_can_go() -> None:
+    """A fix is named for its module, whose docstring tells how to see that it is needless."""
+    for fix in FIXES:
+        module = __import__(f"parallel.vllm_plugin.{fix.name}", fromlist=["__doc__"])
+        assert module.__doc__ is not None
+        for part in ("Reason:", "Upstream symptom", "No longer needed when:"):
+            assert part in module.__doc__, fix.name
