@@ -39,11 +39,12 @@ def fit(settings: Settings, pool_name: str) -> Fit:
 def _fit(settings: Settings, pool_name: str) -> Fit:
     pool = settings.pools[pool_name]
     params = _params(settings.model.path)
-    shape = ModelShape.from_params(params) if params else MISTRAL_SMALL_4
+    shape = MISTRAL_SMALL_4 if params is None else ModelShape.from_params(params)
     weight_format = _weight_format(settings, pool, params)
     _check_length(pool, shape)
     draft = None
-    if pool.speculation and (draft_params := _params(pool.speculation.draft)):
+    draft_params = _params(pool.speculation.draft) if pool.speculation else None
+    if draft_params is not None:
         draft = weight_bytes(ModelShape.from_params(draft_params, draft=True), weight_format, pool.plan)
     cache_format = _cache_format(pool, weight_format)
     mla = settings.engine_environment(pool_name).get("VLLM_MLA_DISABLE") != "1"
@@ -55,16 +56,18 @@ def _fit(settings: Settings, pool_name: str) -> Fit:
             weight_format,
             pool.plan,
             cache_format,
-            memory_utilization=pool.engine.get("gpu_memory_utilization", DEFAULT_UTILIZATION),
+            memory_utilization=_number(pool, "gpu_memory_utilization", DEFAULT_UTILIZATION),
         )
-        length = pool.engine.get("max_model_len", shape.positions)
+        length = _number(pool, "max_model_len", shape.positions)
         if tokens // pool.plan.dp < length:
             raise ValueError(
                 f"engine.max_model_len={length} is more than the {tokens // pool.plan.dp} tokens of context "
                 f"that gpu={pool.gpu} has room for with {pool.plan}"
             )
     return Fit(
-        shape_source=f"{settings.model.path}/params.json" if params else "the published Mistral Small 4",
+        shape_source=f"{settings.model.path}/params.json"
+        if params is not None
+        else "the published Mistral Small 4",
         weights=weight_bytes(shape, weight_format, pool.plan),
         draft=draft,
         kv_bytes_per_token=kv_bytes_per_token(shape, pool.plan, cache_format, mla=mla),
@@ -98,8 +101,16 @@ def _cache_format(pool: Pool, weight_format: WeightFormat) -> CacheFormat:
 
 
 def _check_length(pool: Pool, shape: ModelShape) -> None:
-    length = pool.engine.get("max_model_len")
-    if isinstance(length, int) and length > shape.positions:
+    length = _number(pool, "max_model_len", shape.positions)
+    if length > shape.positions:
         raise ValueError(
             f"engine.max_model_len={length} is more than the model's {shape.positions} positions"
         )
+
+
+def _number(pool: Pool, name: str, default: float) -> float:
+    """Return an engine argument that the estimate computes with."""
+    value = pool.engine.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"engine.{name}={value!r} must be a number")
+    return value
