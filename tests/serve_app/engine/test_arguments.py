@@ -1,0 +1,85 @@
+"""What vLLM is started with: the model's arguments, the plan's, and the operator's own on top."""
+
+from typing import Any
+
+import pytest
+
+from parallel.engine_arguments import NAMES
+from serve_app.config import PROJECT_ROOT, parse
+from serve_app.engine.arguments import NO_FETCHING, engine_arguments
+from tests.serve_app.samples import args
+
+T = "pools.throughput"
+
+
+def arguments(changes: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the arguments of the throughput pool."""
+    return engine_arguments(parse(args(changes)), "throughput")
+
+
+def test_the_model() -> None:
+    """Every pool serves the same folder under all names, in Mistral's format, and fetches no images."""
+    assert arguments({"model.aliases": ["small"]}) == {
+        "model": str(PROJECT_ROOT / "deploy/pocket/target"),
+        "served_model_name": ["mistral-small-4", "small"],
+        "tokenizer_mode": "mistral",
+        "config_format": "mistral",
+        "load_format": "mistral",
+        "tool_call_parser": "mistral",
+        "enable_auto_tool_choice": True,
+        "reasoning_parser": "mistral",
+        "allowed_media_domains": [NO_FETCHING],
+        "enable_log_requests": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "added"),
+    [
+        (
+            {f"{T}.plan": {"tp": 2, "ep": True}},
+            {"tensor_parallel_size": 2, "enable_expert_parallel": True, "distributed_executor_backend": "mp"},
+        ),
+        ({f"{T}.engine": {"max_num_seqs": 512}}, {"max_num_seqs": 512}),
+        ({f"{T}.engine": {"load_format": "dummy"}}, {"load_format": "dummy"}),
+        ({f"{T}.engine": {"allowed_media_domains": ["a.example"]}}, {"allowed_media_domains": ["a.example"]}),
+        (
+            {f"{T}.speculation": {"draft": "/models/eagle"}},
+            {
+                "speculative_config": {
+                    "method": "eagle",
+                    "model": "/models/eagle",
+                    "num_speculative_tokens": 3,
+                }
+            },
+        ),
+        (
+            {f"{T}.speculation": {"draft": "/e", "max_draft_tokens": 5, "max_model_len": 4096}},
+            {
+                "speculative_config": {
+                    "method": "eagle",
+                    "model": "/e",
+                    "num_speculative_tokens": 5,
+                    "max_model_len": 4096,
+                }
+            },
+        ),
+    ],
+)
+def test_what_a_pool_adds(changes: dict[str, Any], added: dict[str, Any]) -> None:
+    """A pool's plan, draft and own engine arguments come on top of the model's; the last word is its own."""
+    assert arguments(changes) == arguments() | added
+
+
+def test_pools_do_not_mix() -> None:
+    """One pool's arguments are not another's."""
+    settings = parse(args({f"{T}.engine": {"max_num_seqs": 512}}))
+    assert "max_num_seqs" not in engine_arguments(settings, "latency")
+
+
+def test_every_name_is_vllms() -> None:
+    """What Venturi itself sets are arguments that vLLM's engine has, but for two of its server's."""
+    own = arguments(
+        {f"{T}.plan": {"tp": 2, "dp": 2, "ep": True, "nodes": 2}, f"{T}.speculation": {"draft": "e"}}
+    )
+    assert set(own) - NAMES == {"tool_call_parser", "enable_auto_tool_choice"}

@@ -1,0 +1,168 @@
+"""Replicas over a Ray Serve handle: whose answer counts, and what Ray's errors become."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from ray.exceptions import ActorDiedError, RayError, RayTaskError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
+
+from serve_app.engine import handle
+from serve_app.engine.handle import HandleBackend, HandleStream
+from serve_app.errors import ApiError, PoolBusy, ReplicaLost
+from serve_app.types import Call, Head, ReplicaReport
+from tests.serve_app.samples import CALL
+
+
+class Response:
+    """A response generator of a handle: yields what it is given, raises what is an exception."""
+
+    def __init__(self, *items: Head | bytes | Exception) -> None:
+        self._items = iter(items)
+        self.num_cancels = 0
+
+    def __aiter__(self) -> AsyncIterator[Head | bytes]:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> Head | bytes:
+        """Return or raise the next item."""
+        item = next(self._items, None)
+        if item is None:
+            raise StopAsyncIteration
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def cancel(self) -> None:
+        """Count the cancellation."""
+        self.num_cancels += 1
+
+
+async def test_items_pass_through() -> None:
+    """Head and bytes come out as the replica sent them."""
+    stream = HandleStream(Response(Head(200), b"a"), "r1")
+    assert [item async for item in stream] == [Head(200), b"a"]
+
+
+TASK_ERROR = RayTaskError("call", "a long traceback", ZeroDivisionError("in the engine"))
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (
+            BackPressureError(num_queued_requests=5, max_queued_requests=5),
+            PoolBusy,
+            "the pool's queue is full: ",
+        ),
+        (TASK_ERROR, ReplicaLost, "replica r1 failed: in the engine"),
+        (TASK_ERROR.as_instanceof_cause(), ReplicaLost, "replica r1 failed: in the engine"),
+        (ActorDiedError(), ReplicaLost, "replica r1 was lost (ActorDiedError)"),
+        (RayError("x"), ReplicaLost, "replica r1 was lost (RayError)"),
+        (
+            DeploymentUnavailableError(None),
+            ReplicaLost,
+            "replica r1 was lost (DeploymentUnavailableError)",
+        ),
+        (RayServeException("x"), ReplicaLost, "replica r1 was lost (RayServeException)"),
+    ],
+)
+async def test_rays_errors(error: Exception, kind: type[ApiError], message: str) -> None:
+    """A full queue is PoolBusy, everything else a lost replica; the cause is kept."""
+    with pytest.raises(kind) as raised:
+        await anext(HandleStream(Response(error), "r1"))
+    assert raised.value.message.startswith(message)
+    assert raised.value.__cause__ is error
+
+
+async def test_other_errors_are_not_hidden() -> None:
+    """An error that is not Ray's is a fault of ours, and comes out as it is."""
+    with pytest.raises(ZeroDivisionError):
+        await anext(HandleStream(Response(ZeroDivisionError()), "r1"))
+
+
+async def test_cancel_reaches_the_call() -> None:
+    """Cancelling the stream cancels the call on the replica."""
+    response = Response(Head(200))
+    HandleStream(response, "r1").cancel()
+    assert response.num_cancels == 1
+
+
+class Result:
+    """One replica's answer to a broadcast."""
+
+    def __init__(self, answer: Callable[[], object]) -> None:
+        self._answer = answer
+
+    async def get_async(self) -> object:
+        """Answer, fail, or hang where the answer is None."""
+        answer = self._answer()
+        if answer is None:
+            await asyncio.Event().wait()
+        return answer
+
+
+class Handle:
+    """What `HandleBackend` uses of a deployment handle."""
+
+    def __init__(self, *answers: Callable[[], object], unavailable: bool = False) -> None:
+        self._results = [Result(answer) for answer in answers]
+        self._unavailable = unavailable
+        self.chosen: list[dict[str, Any]] = []
+        self.asked: list[object] = []
+
+    def options(self, **options: Any) -> "Handle":
+        """Note the options."""
+        self.chosen.append(options)
+        return self
+
+    def broadcast(self, method: str) -> "Handle":
+        """Note the method."""
+        self.asked.append(method)
+        return self
+
+    async def _fetch_replica_results_async(self) -> list[Result]:
+        if self._unavailable:
+            raise DeploymentUnavailableError(None)
+        return self._results
+
+    def remote(self, call: Call) -> Response:
+        """Note the call, and answer it."""
+        self.asked.append(call)
+        return Response(Head(200))
+
+
+def fail() -> object:
+    """Fail as a replica that has died."""
+    raise ActorDiedError
+
+
+async def test_one_bad_replica_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replica that fails, and one that hangs for REPORT_TIMEOUT_S seconds, are left out."""
+    monkeypatch.setattr(handle, "REPORT_TIMEOUT_S", 0.05)
+    fake: Any = Handle(lambda: ReplicaReport("a", 1), fail, lambda: None, lambda: ReplicaReport("d", 2))
+    assert await HandleBackend(fake).reports() == [ReplicaReport("a", 1), ReplicaReport("d", 2)]
+    assert fake.asked == ["report"]
+
+
+async def test_metrics_of_those_that_answer() -> None:
+    """Each replica's text comes with its id."""
+    fake: Any = Handle(fail, lambda: ("b", b"text"))
+    assert await HandleBackend(fake).metrics() == [("b", b"text")]
+
+
+async def test_a_deployment_without_replicas() -> None:
+    """A deployment that failed to start has no reports, and is not an error."""
+    fake: Any = Handle(unavailable=True)
+    assert await HandleBackend(fake).reports() == []
+
+
+async def test_open_pins_the_replica() -> None:
+    """A call is streamed, and names its replica to the handle."""
+    fake: Any = Handle()
+    stream = HandleBackend(fake).open("r1", CALL)
+    assert [item async for item in stream] == [Head(200)]
+    assert fake.chosen == [{"method_name": "call", "stream": True}, {"session_id": "r1"}]
+    assert fake.asked == [CALL]
