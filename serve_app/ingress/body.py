@@ -11,7 +11,7 @@ from serve_app.errors import BodyTooLarge, InvalidRequest
 async def read(request: Request, max_bytes: int) -> bytes:
     """Return the whole body. Raises BodyTooLarge as soon as it is known to be too long."""
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > max_bytes:
+    if declared.isdecimal() and int(declared) > max_bytes:
         raise _too_large(f"{int(declared)} bytes", max_bytes)
     body = bytearray()
     async for chunk in request.stream():
