@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 
 from serve_app.config import Ingress, Model
 from serve_app.errors import AnswerTimeout, ApiError, InvalidRequest, UnknownModel
@@ -126,8 +126,8 @@ async def _chat(edge: Edge, request: Request) -> Response:
             logger.error(f"pool {answer.decision.pool}: stream broke off: {error}")
             edge.metrics.broken_streams.labels(answer.decision.pool, error.code).inc()
 
-        stream = streaming.events(answer, deadline_s, broken)
-        return StreamingResponse(stream, answer.head.status, headers)
+        events = streaming.events(answer, deadline_s, broken)
+        return streaming.Stream(answer, events, answer.head.status, headers)
     content = await streaming.unless_gone(request, streaming.whole(answer, deadline_s))
     return Response(status_code=499) if content is None else Response(content, answer.head.status, headers)
 

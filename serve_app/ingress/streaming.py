@@ -2,10 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Protocol, TypeVar
 
 from starlette.requests import Request
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from serve_app.errors import AnswerTimeout, ApiError
 
@@ -61,6 +63,26 @@ async def events(
             return
     finally:
         answer.release()
+
+
+class Stream(StreamingResponse):
+    """`events` as a response that releases the answer however sending ends, also before the first byte.
+
+    The generator alone cannot: when the head cannot be sent, it is never started, and has no `finally`.
+    """
+
+    def __init__(
+        self, answer: Body, events: AsyncIterator[bytes], status: int, headers: Mapping[str, str]
+    ) -> None:
+        super().__init__(events, status, headers)
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the stream."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._answer.release()
 
 
 async def whole(answer: Body, deadline_s: float) -> bytes:
