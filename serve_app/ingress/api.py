@@ -113,7 +113,7 @@ async def _chat(edge: Edge, request: Request) -> Response:
     async def answered() -> Answer:
         return await edge.router.route(wanted, call)
 
-    answer = await streaming.unless_gone(request, _before(deadline_s, answered()))
+    answer = await streaming.unless_gone(request, _before(deadline_s, answered()), Answer.release)
     if answer is None:
         return Response(status_code=499)
     edge.metrics.ttfb.labels(answer.decision.pool, wanted.effort).observe(

@@ -96,8 +96,12 @@ async def whole(answer: Body, deadline_s: float) -> bytes:
         answer.release()
 
 
-async def unless_gone(request: Request, work: Awaitable[T]) -> T | None:
+async def unless_gone(
+    request: Request, work: Awaitable[T], give_back: Callable[[T], object] = lambda _: None
+) -> T | None:
     """Return what `work` returns, or None once the client has disconnected; `work` is then cancelled.
+
+    When this call is itself cancelled just as `work` ends, `give_back` gets what nobody else will.
 
     Only for requests whose body has been read: it waits for the next message of the connection.
     """
@@ -106,6 +110,10 @@ async def unless_gone(request: Request, work: Awaitable[T]) -> T | None:
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         return task.result() if task.done() else None
+    except asyncio.CancelledError:
+        if task.done() and not task.cancelled() and task.exception() is None:
+            give_back(task.result())
+        raise
     finally:
         gone.cancel()
         if not task.done():
