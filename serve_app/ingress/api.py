@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -89,7 +89,7 @@ def make_app(router: Router, model: Model, limits: Ingress, metrics: Metrics) ->
     async def http_error(request: Request, error: HTTPException) -> Response:
         # Unknown routes and methods, in OpenAI's shape as well.
         refusal = InvalidRequest(f"{request.method} {request.url.path}: {error.detail}")
-        return _error(edge, refusal, status=error.status_code)
+        return _error(edge, refusal, status=error.status_code, headers=error.headers)
 
     @app.exception_handler(Exception)
     async def bug(request: Request, error: Exception) -> Response:
@@ -186,10 +186,12 @@ def _no_such_model(name: object, model: Model) -> UnknownModel:
     return UnknownModel(f"model {name!r} is not served here; model must be one of {known}", param="model")
 
 
-def _error(edge: Edge, error: ApiError, status: int | None = None) -> Response:
+def _error(
+    edge: Edge, error: ApiError, status: int | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
     status = status or error.status
     edge.metrics.errors.labels(status, error.code).inc()
-    headers = {"x-venturi-pool": NO_ONE, "x-venturi-replica": NO_ONE, "x-venturi-reason": error.code}
+    ours = {"x-venturi-pool": NO_ONE, "x-venturi-replica": NO_ONE, "x-venturi-reason": error.code}
     if error.retry_after_s:
-        headers["retry-after"] = str(error.retry_after_s)
-    return JSONResponse(error.body(), status_code=status, headers=headers)
+        ours["retry-after"] = str(error.retry_after_s)
+    return JSONResponse(error.body(), status_code=status, headers={**(headers or {}), **ours})
