@@ -1,0 +1,403 @@
+"""The HTTP edge over scripted replicas: routes, headers, error shapes, and clients that leave."""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from serve_app.config import Ingress
+from serve_app.engine.scripted import OK, Step
+from serve_app.errors import PoolBusy, ReplicaLost
+from serve_app.router import dispatch
+from tests.serve_app.samples import System, api, client, head, system, until
+
+CHAT = "/v1/chat/completions"
+SSE = "text/event-stream; charset=utf-8"
+EVENTS = (b'data: {"n":1}\n\n', b"data: [DONE]\n\n")
+FREE = {"throughput": 0, "latency": 0}
+
+
+def body(**fields: object) -> dict[str, Any]:
+    """Return a chat body with these fields."""
+    return {"model": "mistral-small-4", "messages": [{"role": "user", "content": "hi"}], **fields}
+
+
+async def post(parts: System, limits: Ingress | None = None, **request: Any) -> httpx.Response:
+    """Send one chat request to a system."""
+    async with client(api(parts, limits=limits)) as http:
+        return await http.post(CHAT, **({"json": body()} | request))
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a request that finds no replica wait for a moment only."""
+    monkeypatch.setattr(dispatch, "ABSENT_PATIENCE_S", 0.05)
+
+
+def venturi_headers(answer: httpx.Response) -> tuple[str, str, str]:
+    """Return pool, replica and reason of an answer."""
+    names = ("pool", "replica", "reason")
+    pool, replica, reason = (answer.headers[f"x-venturi-{name}"] for name in names)
+    return pool, replica, reason
+
+
+def refusal(answer: httpx.Response) -> tuple[int, str, str, str | None]:
+    """Return status, type, code and param of an error; check that its shape is OpenAI's."""
+    assert answer.headers["content-type"] == "application/json"
+    (error,) = answer.json().values()
+    assert set(error) == {"message", "type", "param", "code"}
+    assert venturi_headers(answer) == ("-", "-", error["code"])
+    return answer.status_code, error["type"], error["code"], error["param"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "pool", "replica"),
+    [
+        ({}, "throughput", "t1"),
+        ({"reasoning_effort": None}, "throughput", "t1"),
+        ({"reasoning_effort": "none"}, "throughput", "t1"),
+        ({"reasoning_effort": "high"}, "latency", "l1"),
+        ({"model": "small", "reasoning_effort": "high"}, "latency", "l1"),
+    ],
+)
+async def test_a_whole_answer(fields: dict[str, Any], pool: str, replica: str) -> None:
+    """The effort chooses the pool, the engine's answer passes through, and the headers say who gave it."""
+    parts = system({"t1": (head("t1"), b'{"a":', b"1}")}, {"l1": (head("l1"), b'{"a":1}')})
+    answer = await post(parts, json=body(**fields))
+    assert (answer.status_code, answer.content) == (200, b'{"a":1}')
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["content-length"] == "7"
+    assert venturi_headers(answer) == (pool, replica, "effort")
+    assert parts.num_leases() == FREE
+    assert parts.num_cancels() == 0
+    assert parts.counted("venturi_time_to_first_byte_seconds_count", pool=pool, effort=_effort(pool)) == 1
+
+
+def _effort(pool: str) -> str:
+    return {"throughput": "none", "latency": "high"}[pool]
+
+
+async def test_a_stream() -> None:
+    """A stream's events go out as the engine sent them, under the same headers."""
+    parts = system({"t1": (head("t1", SSE), *EVENTS)})
+    answer = await post(parts, json=body(stream=True))
+    assert (answer.status_code, answer.content) == (200, b"".join(EVENTS))
+    assert answer.headers["content-type"] == SSE
+    assert venturi_headers(answer) == ("throughput", "t1", "effort")
+    assert parts.num_leases() == FREE
+
+
+async def test_a_stream_that_breaks() -> None:
+    """A replica lost after the first byte ends the stream in an error event without [DONE]; it is counted."""
+    parts = system({"t1": (head("t1", SSE), EVENTS[0], ReplicaLost("gone"))})
+    answer = await post(parts, json=body(stream=True))
+    assert answer.status_code == 200
+    assert answer.content.startswith(EVENTS[0])
+    assert b"[DONE]" not in answer.content
+    assert json.loads(answer.content.split(b"data: ")[-1])["error"]["code"] == "replica_lost"
+    assert parts.counted("venturi_broken_streams_total", pool="throughput", code="replica_lost") == 1
+    assert parts.num_leases() == FREE
+
+
+async def test_what_the_engine_gets() -> None:
+    """The body goes on byte for byte; of the headers only the request's id and trace."""
+    parts = system({"t1": (head("t1"), b"{}")})
+    content = b' {"model":"mistral-small-4", "messages":[]}\n'
+    headers = {
+        "x-request-id": "r-1",
+        "traceparent": "00-a",
+        "authorization": "Bearer k",
+        "content-type": "text/x",
+    }
+    await post(parts, json=None, content=content, headers=headers)
+    ((_, call),) = parts.backends["throughput"].calls
+    assert (call.method, call.path, call.body) == ("POST", CHAT, content)
+    assert set(call.headers) == {
+        (b"content-type", b"application/json"),
+        (b"x-request-id", b"r-1"),
+        (b"traceparent", b"00-a"),
+    }
+
+
+async def test_the_engines_own_refusal() -> None:
+    """A 400 of the engine passes through unchanged: no retry, no rewriting."""
+    refused = b'{"error":{"message":"bad temperature","type":"BadRequestError","param":null,"code":400}}'
+    parts = system({"t1": (head("t1", status=400), refused), "t2": OK}, num_ongoing={"t2": 1})
+    answer = await post(parts)
+    assert (answer.status_code, answer.content) == (400, refused)
+    assert venturi_headers(answer) == ("throughput", "t1", "effort")
+    assert parts.asked() == ["t1"]
+
+
+@pytest.mark.parametrize(
+    ("throughput", "latency", "headers"),
+    [
+        ({"t1": (ReplicaLost("x"),), "t2": (head("t2"), b"{}")}, {}, ("throughput", "t2", "replica-failed")),
+        ({}, {"l1": (head("l1"), b"{}")}, ("latency", "l1", "no-healthy-replica")),
+        ({"t1": (PoolBusy("x"),)}, {"l1": (head("l1"), b"{}")}, ("latency", "l1", "no-healthy-replica")),
+    ],
+)
+async def test_fallback(
+    throughput: dict[str, tuple[Step, ...]],
+    latency: dict[str, tuple[Step, ...]],
+    headers: tuple[str, str, str],
+) -> None:
+    """When the first choice fails or is not there, another replica answers, and the reason says why."""
+    answer = await post(system(throughput, latency, num_ongoing={"t2": 1}))
+    assert (answer.status_code, venturi_headers(answer)) == (200, headers)
+
+
+@pytest.mark.parametrize(
+    ("request_", "error"),
+    [
+        ({"json": body(reasoning_effort="medium")}, (400, "invalid_value", "reasoning_effort")),
+        ({"json": body(reasoning_effort=1)}, (400, "invalid_value", "reasoning_effort")),
+        ({"json": None, "content": b'{"model":'}, (400, "invalid_value", "body")),
+        ({"json": [1]}, (400, "invalid_value", "body")),
+        ({"json": body(model="gpt-9")}, (404, "model_not_found", "model")),
+        ({"json": body(model=["a"])}, (404, "model_not_found", "model")),
+        ({"json": None, "content": b'{"model":"\\ud800"}'}, (404, "model_not_found", "model")),
+        ({"json": body(pad="x" * 1000)}, (413, "body_too_large", "body")),
+    ],
+)
+async def test_a_clients_mistake(request_: dict[str, Any], error: tuple[int, str, str]) -> None:
+    """What cannot be served is refused in OpenAI's shape before any replica hears of it, and counted."""
+    parts = system({"t1": OK}, {"l1": OK})
+    answer = await post(parts, Ingress(max_body_bytes=1000), **request_)
+    status, code, param = error
+    assert refusal(answer) == (status, "invalid_request_error", code, param)
+    assert parts.asked() == []
+    assert parts.counted("venturi_errors_total", status=str(status), code=code) == 1
+
+
+async def test_an_unknown_model_names_the_known() -> None:
+    """A client that asks for another model learns which there are."""
+    answer = await post(system({"t1": OK}), json=body(model="gpt-9"))
+    assert answer.json()["error"]["message"] == (
+        "model 'gpt-9' is not served here; model must be one of 'mistral-small-4', 'small'"
+    )
+
+
+async def test_a_model_may_be_left_out() -> None:
+    """There is one model, so a request need not name it."""
+    assert (await post(system({"t1": (head("t1"), b"{}")}), json={"messages": []})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("scripts", "error"),
+    [
+        ({}, (503, "service_unavailable_error", "no_healthy_replica", None)),
+        ({"t1": (PoolBusy("full"),)}, (503, "service_unavailable_error", "pool_busy", None)),
+        ({"t1": (ReplicaLost("gone"),)}, (502, "server_error", "replica_lost", None)),
+        ({"t1": (head("t1"), b"{", ReplicaLost("gone"))}, (502, "server_error", "replica_lost", None)),
+        ({"t1": (10.0,)}, (504, "timeout_error", "answer_timeout", None)),
+        ({"t1": (head("t1"), 10.0)}, (504, "timeout_error", "answer_timeout", None)),
+        ({"t1": (ZeroDivisionError("secret"),)}, (500, "server_error", "internal_error", None)),
+        ({"t1": (head("t1"), ZeroDivisionError("secret"))}, (500, "server_error", "internal_error", None)),
+    ],
+)
+async def test_a_servers_mistake(
+    scripts: dict[str, tuple[Step, ...]], error: tuple[int, str, str, str | None]
+) -> None:
+    """What goes wrong on our side has its status too, tells nothing of our insides, and holds nothing."""
+    parts = system(scripts)
+    answer = await post(parts, Ingress(request_timeout_s=0.1))
+    assert refusal(answer) == error
+    assert "secret" not in answer.text
+    assert parts.num_leases() == FREE
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "message"),
+    [
+        ("GET", "/v1/nothing", 404, "GET /v1/nothing: Not Found"),
+        ("POST", "/", 404, "POST /: Not Found"),
+        ("GET", CHAT, 405, f"GET {CHAT}: Method Not Allowed"),
+    ],
+)
+async def test_unknown_routes(method: str, path: str, status: int, message: str) -> None:
+    """Routes and methods that are not there are refused in OpenAI's shape."""
+    async with client(api(system({}))) as http:
+        answer = await http.request(method, path)
+    assert refusal(answer) == (status, "invalid_request_error", "invalid_value", None)
+    assert answer.json()["error"]["message"] == message
+
+
+async def test_a_wrong_method_names_the_right_one() -> None:
+    """A 405 has the Allow header that HTTP asks for."""
+    async with client(api(system({}))) as http:
+        assert (await http.get(CHAT)).headers["allow"] == "POST"
+
+
+async def test_models() -> None:
+    """Every name of the model is listed, and has a card of its own; others are unknown."""
+    async with client(api(system({}))) as http:
+        listed = (await http.get("/v1/models")).json()
+        cards = {card["id"]: card for card in listed["data"]}
+        assert listed["object"] == "list"
+        assert list(cards) == ["mistral-small-4", "small"]
+        assert {(c["object"], c["owned_by"], c["root"]) for c in cards.values()} == {
+            ("model", "venturi", "mistral-small-4")
+        }
+        assert (await http.get("/v1/models/small")).json() == cards["small"]
+        unknown = await http.get("/v1/models/org/other")
+    assert refusal(unknown) == (404, "invalid_request_error", "model_not_found", "model")
+    assert "'org/other'" in unknown.json()["error"]["message"]
+
+
+async def test_health_needs_no_replica() -> None:
+    """The ingress lives, whatever the pools do."""
+    async with client(api(system({}))) as http:
+        answer = await http.get("/health")
+    assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
+
+
+@pytest.mark.parametrize(
+    ("latency", "status", "answer"),
+    [
+        (
+            {"l1": OK},
+            200,
+            {
+                "status": "ready",
+                "efforts_without_replica": [],
+                "healthy_replicas": {"throughput": 2, "latency": 1},
+            },
+        ),
+        (
+            {},
+            503,
+            {
+                "status": "not ready",
+                "efforts_without_replica": ["high"],
+                "healthy_replicas": {"throughput": 2, "latency": 0},
+            },
+        ),
+    ],
+)
+async def test_ready(latency: dict[str, tuple[Step, ...]], status: int, answer: dict[str, Any]) -> None:
+    """Ready means that each effort's own pool has a replica; spilling over is not enough."""
+    async with client(api(system({"t1": OK, "t2": OK}, latency))) as http:
+        found = await http.get("/ready")
+    assert (found.status_code, found.json()) == (status, answer)
+
+
+async def test_metrics() -> None:
+    """One page has our own series, labelled with the ingress, and the engines', with pool and replica."""
+    parts = system({"t1": (head("t1"), b"{}")}, {"l1": OK})
+    text = b'# TYPE vllm:num_requests_running gauge\nvllm:num_requests_running{engine="0"} '
+    parts.backends["throughput"].texts = {"t1": text + b"3\n"}
+    parts.backends["latency"].texts = {"l1": text + b"5\n"}
+    async with client(api(parts)) as http:
+        await http.post(CHAT, json=body())
+        page = await http.get("/metrics")
+    assert page.headers["content-type"].startswith("text/plain; version=0.0.4")
+    found = {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(page.text)
+        for sample in family.samples
+    }
+    running = "vllm:num_requests_running"
+    assert found[running, (("engine", "0"), ("pool", "throughput"), ("replica", "t1"))] == 3
+    assert found[running, (("engine", "0"), ("pool", "latency"), ("replica", "l1"))] == 5
+    assert found["venturi_healthy_replicas", (("ingress", "ingress-1"), ("pool", "throughput"))] == 1
+    decided = (("effort", "none"), ("ingress", "ingress-1"), ("pool", "throughput"), ("reason", "effort"))
+    assert found["venturi_decisions_total", decided] == 1
+
+
+async def test_the_lifespan_ends_with_the_app() -> None:
+    """When the app goes, nobody asks the replicas any more."""
+    num_reports = 0
+
+    def count() -> None:
+        nonlocal num_reports
+        num_reports += 1
+
+    parts = system({"t1": OK}, period_s=0.001)
+    parts.backends["throughput"].on_reports = count
+    async with client(api(parts)):
+        await until(lambda: num_reports > 3)
+    await asyncio.sleep(0.01)
+    after = num_reports
+    await asyncio.sleep(0.02)
+    assert num_reports == after
+
+
+class Connection:
+    """One HTTP connection to an app, of which the client can let go at any moment."""
+
+    def __init__(self, *, fail_on: str = "") -> None:
+        self.gone = asyncio.Event()
+        self.sent: list[dict[str, Any]] = []
+        self._fail_on = fail_on
+        self._content: bytes | None = json.dumps(body(stream=True)).encode()
+
+    async def receive(self) -> dict[str, Any]:
+        """Give the body; then, once the client has left, the disconnect."""
+        if self._content is not None:
+            content, self._content = self._content, None
+            return {"type": "http.request", "body": content, "more_body": False}
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """Take a message, or fail as a connection that is closed."""
+        if message["type"] == self._fail_on:
+            raise OSError("the connection is closed")
+        self.sent.append(message)
+
+    async def run(self, app: Any, spec_version: str) -> None:
+        """Send the request."""
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": spec_version},
+            "http_version": "1.1",
+            "method": "POST",
+            "path": CHAT,
+            "raw_path": CHAT.encode(),
+            "query_string": b"",
+            "headers": [],
+            "root_path": "",
+        }
+        await app(scope, self.receive, self.send)
+
+    @property
+    def status(self) -> int | None:
+        """The status that the client would have seen."""
+        return self.sent[0]["status"] if self.sent else None
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        pytest.param((10.0, head("t1")), 499, id="before the head"),
+        pytest.param((head("t1"), b"{", 10.0), 499, id="within a whole answer"),
+        pytest.param((head("t1", SSE), EVENTS[0], 10.0), 200, id="within a stream"),
+    ],
+)
+async def test_a_client_that_leaves(script: tuple[Step, ...], status: int) -> None:
+    """Whenever a client leaves, the engine stops, and the replica is free again."""
+    parts = await system({"t1": script}).refresh()
+    connection = Connection()
+    task = asyncio.create_task(connection.run(api(parts), "2.3"))
+    await until(lambda: parts.num_leases()["throughput"] == 1)
+    await asyncio.sleep(0.02)
+    connection.gone.set()
+    await asyncio.wait_for(task, 1)
+    assert connection.status == status
+    assert parts.num_leases() == FREE
+    assert parts.num_cancels() == 1
+
+
+@pytest.mark.parametrize("fail_on", ["http.response.start", "http.response.body"])
+@pytest.mark.parametrize("spec_version", ["2.3", "2.4"])
+async def test_a_connection_that_breaks(fail_on: str, spec_version: str) -> None:
+    """A server that cannot deliver, not even the head, frees the replica all the same."""
+    parts = await system({"t1": (head("t1", SSE), *EVENTS, 10.0)}).refresh()
+    with pytest.raises(Exception):  # noqa: B017, PT011 - Starlette names it by the spec version
+        await Connection(fail_on=fail_on).run(api(parts), spec_version)
+    await until(lambda: parts.num_leases() == FREE)
+    assert parts.num_cancels() == 1
