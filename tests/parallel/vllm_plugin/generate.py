@@ -6,7 +6,8 @@ JOB holds `engine`, the keyword arguments of vLLM's engine, and `waves`, a list 
 one wave run together, and the next wave starts when all are done. A request has `prompt` (token ids),
 `num_tokens` and optionally `rank` (which data-parallel rank serves it).
 ANSWERS holds, wave by wave, `tokens`, `logprobs` and `experts` [tokens][layers][active] or null of each
-request, and `counters`, the engine's Prometheus counters summed over ranks.
+request; `counters`, the engine's Prometheus counters summed over ranks; and `needed`, the names of the
+fixes its configuration needs.
 """
 
 import asyncio
@@ -14,6 +15,8 @@ import json
 import sys
 from pathlib import Path
 from typing import Any, TypedDict
+
+from parallel.vllm_plugin.fixes import FIXES, require
 
 
 class Request(TypedDict, total=False):
@@ -37,6 +40,7 @@ class Answers(TypedDict):
 
     waves: list[list[Answer]]
     counters: dict[str, float]
+    needed: list[str]
 
 
 async def answer(engine: Any, name: str, request: Request) -> Answer:
@@ -78,11 +82,13 @@ async def run(engine_args: dict[str, Any], waves: list[list[Request]]) -> Answer
 
     engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_args))
     try:
+        require(engine.vllm_config)
         answered = []
         for number, wave in enumerate(waves):
             requests = [answer(engine, f"{number}-{index}", request) for index, request in enumerate(wave)]
             answered.append(list(await asyncio.gather(*requests)))
-        return {"waves": answered, "counters": counters()}
+        needed = [fix.name for fix in FIXES if fix.applies(engine.vllm_config)]
+        return {"waves": answered, "counters": counters(), "needed": needed}
     finally:
         engine.shutdown()
 

@@ -64,6 +64,11 @@ def sorted_experts(answer: Any) -> list[list[list[int]]]:
     return [[sorted(layer) for layer in token] for token in answer["experts"]]
 
 
+def test_real_configurations_need_what_they_should(reference: Any) -> None:
+    """An engine on the pocket model needs the two fixes that every engine of this model needs on a CPU."""
+    assert reference["needed"] == ["parser_cache", "vision_import"]
+
+
 def test_answers_are_fit_for_comparison(reference: Any) -> None:
     """Unlike prompts get unlike answers of many tokens, so that equal answers mean something."""
     answers = [answer["tokens"] for answer in reference["waves"][0]]
@@ -77,6 +82,7 @@ def test_two_tensor_parallel_ranks_with_experts_apart(engine: Engine, reference:
         waves(), tensor_parallel_size=2, enable_expert_parallel=True, enable_return_routed_experts=True
     )
     assert_same_answers(found, reference)
+    assert {"experts_cpu", "communicator_cpu"} <= set(found["needed"])
 
 
 def test_two_data_parallel_ranks_with_experts_apart(engine: Engine, reference: Any) -> None:
@@ -88,6 +94,7 @@ def test_two_data_parallel_ranks_with_experts_apart(engine: Engine, reference: A
         enable_return_routed_experts=True,
     )
     assert_same_answers(found, reference)
+    assert {"experts_cpu", "communicator_cpu"} <= set(found["needed"])
 
 
 def test_drafts_change_nothing_but_the_number_of_steps(
@@ -101,6 +108,7 @@ def test_drafts_change_nothing_but_the_number_of_steps(
     }
     found = engine(waves(), speculative_config=draft)
     assert_same_answers(found, reference)
+    assert "eagle" in found["needed"]
     counters = found["counters"]
     acceptance_length = (
         1 + counters["vllm:spec_decode_num_accepted_tokens"] / counters["vllm:spec_decode_num_drafts"]
