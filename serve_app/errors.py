@@ -3,6 +3,7 @@
 VenturiError
 ├── ConfigError             the YAML is wrong (never reaches a client)
 ├── StartError              a replica may not take traffic (never reaches a client)
+├── EngineDead              a replica is about to leave (the ingress sees ReplicaLost)
 └── ApiError                has an HTTP status and an OpenAI error type
     ├── InvalidRequest      400
     │   ├── UnknownModel    404
