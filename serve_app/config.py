@@ -274,6 +274,11 @@ def _lines(error: Any) -> list[str]:
     return [f"{path}: {message}" if path else message]
 
 
+def unknown_keys(path: str, given: Mapping[str, Any], known: Collection[str]) -> list[str]:
+    """Return a line for each key under `path` that is not `known`."""
+    return [_unknown_line(path, str(key), sorted(known)) for key in given if key not in known]
+
+
 def _unknown_line(prefix: str, key: str, known: list[str]) -> str:
     path = f"{prefix}.{key}" if prefix else key
     near = get_close_matches(key, known, n=1, cutoff=0.5)

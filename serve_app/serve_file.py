@@ -1,13 +1,13 @@
 """What does a serve YAML say? The part that Ray Serve reads, and our `args` in it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from serve_app.config import Settings, parse
+from serve_app.config import Settings, parse, unknown_keys
 from serve_app.errors import ConfigError
 
 IMPORT_PATH = "serve_app.app:build"
@@ -33,35 +33,39 @@ class ServeFile:
 def load(path: Path) -> ServeFile:
     """Read and check a serve YAML. Raises ConfigError with one line for each thing that is wrong."""
     try:
-        tree = yaml.safe_load(path.read_text())
+        tree = yaml.safe_load(path.read_bytes())
     except OSError as error:
         raise ConfigError([f"{path}: {error.strerror}"]) from None
     except yaml.YAMLError as error:
         raise ConfigError([f"{path}: not YAML: {' '.join(str(error).split())}"]) from None
     if not isinstance(tree, dict):
         raise ConfigError([f"{path}: must be a mapping with http_options and applications"])
-    _check_for_serve(tree)
-    ours = [a for a in tree["applications"] if a["import_path"] == IMPORT_PATH]
+    http, applications = _as_serve_reads_it(tree)
+    ours = [a for a in applications if a.import_path == IMPORT_PATH]
     if len(ours) != 1:
         raise ConfigError([f"applications: {len(ours)} of them have import_path {IMPORT_PATH!r}, not 1"])
-    http = tree.get("http_options", {})
-    return ServeFile(
-        path,
-        parse(ours[0].get("args", {})),
-        http.get("host", "127.0.0.1"),
-        http.get("port", 8000),
-        ours[0].get("route_prefix", "/"),
-    )
+    (application,) = ours
+    if application.route_prefix is None:
+        raise ConfigError(["route_prefix: must be a path, not None: clients reach Venturi there"])
+    return ServeFile(path, parse(application.args), http.host, http.port, application.route_prefix)
 
 
-def _check_for_serve(tree: Mapping[str, Any]) -> None:
-    """Let Ray Serve's own schema judge everything but our `args`."""
+def _as_serve_reads_it(tree: Mapping[str, Any]) -> tuple[Any, Sequence[Any]]:
+    """Return HTTP options and applications as Ray Serve's own schema reads them; our `args` are not its."""
     # Imported here: it takes a second, and a file that is no YAML needs no Ray.
     from pydantic import ValidationError
-    from ray.serve.schema import ServeDeploySchema
+    from ray.serve.schema import HTTPOptionsSchema, ServeApplicationSchema, ServeDeploySchema
 
     try:
-        ServeDeploySchema.model_validate(dict(tree))
+        read = ServeDeploySchema.model_validate(dict(tree))
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise ConfigError(problems) from None
+    # The schema passes over a key that it does not know.
+    problems = unknown_keys("", tree, ServeDeploySchema.model_fields)
+    problems += unknown_keys("http_options", tree.get("http_options", {}), HTTPOptionsSchema.model_fields)
+    for i, application in enumerate(tree["applications"]):
+        problems += unknown_keys(f"applications.{i}", application, ServeApplicationSchema.model_fields)
+    if problems:
+        raise ConfigError(problems)
+    return read.http_options, read.applications
