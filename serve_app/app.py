@@ -31,7 +31,12 @@ class IngressReplica:
     def __init__(self, settings: Settings, handles: Mapping[str, "DeploymentHandle[object]"]) -> None:
         self._settings = settings
         self._pools = {
-            name: pool.Pool(name, frozenset(settings.pools[name].efforts), HandleBackend(handle))
+            name: pool.Pool(
+                name,
+                frozenset(settings.pools[name].efforts),
+                HandleBackend(handle),
+                speculates=settings.pools[name].speculation is not None,
+            )
             for name, handle in handles.items()
         }
 
@@ -53,7 +58,7 @@ def build(args: Mapping[str, Any]) -> Application:
     settings = parse(args)
     for name in settings.pools:
         fit(settings, name)
-    engines = {name: _engine(settings, name) for name in settings.pools}
+    engines = {name: engine(settings, name) for name in settings.pools}
     ingress = settings.ingress
     return (
         serve.deployment(serve.ingress()(IngressReplica))
@@ -68,7 +73,8 @@ def build(args: Mapping[str, Any]) -> Application:
     )
 
 
-def _engine(settings: Settings, name: str) -> Application:
+def engine(settings: Settings, name: str) -> Application:
+    """Return the deployment of one pool."""
     pool_settings = settings.pools[name]
     options: dict[str, Any] = {
         "name": name,
@@ -85,7 +91,7 @@ def _engine(settings: Settings, name: str) -> Application:
     return (
         serve.deployment(EngineReplica)
         .options(**options)
-        .bind(name, settings.model.name, engine_arguments(settings, name))
+        .bind(name, settings.model.name, engine_arguments(settings, name), num_nodes=pool_settings.plan.nodes)
     )
 
 

@@ -51,6 +51,8 @@ class RequestFeatures:
     """What the routing policy may know about a request."""
 
     effort: Effort
+    plain_decoding: tuple[str, ...] = ()
+    """Fields of the request that an engine with a draft head does not honour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class PoolSnapshot:
     name: str
     efforts: frozenset[Effort]
     replicas: tuple[ReplicaSnapshot, ...] = ()
+    speculates: bool = False
 
 
 class Reason(StrEnum):
@@ -88,6 +91,8 @@ class Reason(StrEnum):
 
     EFFORT = "effort"
     """The pool serves this effort."""
+    PLAIN_DECODING = "plain-decoding"
+    """The request uses what an engine with a draft head does not honour."""
     NO_HEALTHY_REPLICA = "no-healthy-replica"
     """No pool for this effort had a healthy replica, so another one serves."""
     REPLICA_FAILED = "replica-failed"

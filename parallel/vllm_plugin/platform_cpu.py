@@ -9,7 +9,12 @@ from vllm.platforms.cpu import CpuPlatform
 
 
 class ExpertParallelCpuPlatform(CpuPlatform):
-    """vLLM's CPU platform with collectives for expert parallelism."""
+    """vLLM's CPU platform with collectives for expert parallelism, and with ranks that Ray can place."""
+
+    # Over nodes, vLLM asks Ray for one of these a rank, and Ray has accelerator ids for no processor. A CPU
+    # node says how many ranks it takes with `ray start --num-gpus`. Without a key, vLLM refuses: "current
+    # platform cpu does not support ray".
+    ray_device_key = "GPU"
 
     @classmethod
     def get_device_communicator_cls(cls) -> str:

@@ -20,6 +20,9 @@ def engine_arguments(settings: Settings, pool_name: str) -> dict[str, Any]:
         "tool_call_parser": "mistral",
         "enable_auto_tool_choice": True,
         "reasoning_parser": "mistral",
+        # The tokenizer's own grammars name control tokens, which only this backend can express; "auto"
+        # rewrites them for another one first, and then refuses what has become of them.
+        "structured_outputs_config": {"backend": "guidance"},
         "allowed_media_domains": [NO_FETCHING],
         "enable_log_requests": False,
     }

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+import ray
 from ray import serve
 
 from serve_app.engine import readiness
@@ -20,6 +21,15 @@ WATCH_PERIOD_S = 0.25
 STATS_LOG_PERIOD_S = 10.0
 
 
+def join_cluster() -> None:
+    """Let the engine's processes, which are Ray drivers of their own, place their ranks in this cluster.
+
+    vLLM tells them only where it chooses the start method itself; on CPU they would start another Ray.
+    """
+    os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+    os.environ["VLLM_HOST_IP"] = ray.util.get_node_ip_address()
+
+
 class EngineReplica:
     """Hosts one engine group of the pool `pool`.
 
@@ -28,8 +38,10 @@ class EngineReplica:
     """
 
     async def __init__(  # type: ignore[misc]  # Serve awaits an async constructor
-        self, pool: str, model: str, arguments: Mapping[str, Any]
+        self, pool: str, model: str, arguments: Mapping[str, Any], num_nodes: int = 1
     ) -> None:
+        if num_nodes > 1:
+            join_cluster()
         self._id = serve.get_replica_context().replica_id.unique_id
         self._num_ongoing = 0
         logger.info(f"pool {pool}: loading {arguments['model']}")
@@ -48,14 +60,15 @@ class EngineReplica:
         Raises EngineDead instead of vLLM's answer about that, so that the caller can try elsewhere.
         """
         self._num_ongoing += 1
+        tells_of_death = False
         try:
             async for item in self._server.call(call):
                 if isinstance(item, Head):
-                    if item.status >= 500 and self._server.errored:
-                        raise EngineDead(f"replica {self._id}: the engine has errored")
-                    yield item.signed(self._id)
-                else:
-                    yield item
+                    is_stream = (item.header(b"content-type") or b"").startswith(b"text/event-stream")
+                    tells_of_death = is_stream or item.status >= 500
+                if tells_of_death and self._server.errored:
+                    raise EngineDead(f"replica {self._id}: the engine has errored")
+                yield item.signed(self._id) if isinstance(item, Head) else item
         finally:
             self._num_ongoing -= 1
 

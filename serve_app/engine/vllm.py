@@ -41,6 +41,8 @@ class VllmServer:
         usage = UsageContext.OPENAI_API_SERVER
         config = engine_args.create_engine_config(usage_context=usage)
         require(config)
+        # vLLM's server reads the parser's name off this object, which `arguments` may hold as a plain dict.
+        namespace.structured_outputs_config = config.structured_outputs_config
         engine = AsyncLLM.from_vllm_config(
             config,
             usage_context=usage,

@@ -121,6 +121,9 @@ async def _chat(edge: Edge, request: Request) -> Response:
     )
     headers = _answer_headers(answer)
     if "text/event-stream" in headers.get("content-type", ""):
+        if refused := streaming.refusal(answer.opening):
+            answer.release()
+            return Response(refused[1], refused[0], headers | {"content-type": "application/json"})
 
         def broken(error: ApiError) -> None:
             logger.error(f"pool {answer.decision.pool}: stream broke off: {error}")

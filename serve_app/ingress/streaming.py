@@ -35,6 +35,19 @@ def error_event(error: ApiError) -> bytes:
     return b"\n\ndata: " + json.dumps(error.body()).encode() + b"\n\n"
 
 
+def refusal(opening: bytes) -> tuple[int, bytes] | None:
+    """Return status and JSON body of the error that a stream opens with, or None if it opens well.
+
+    vLLM begins a stream before it has looked at all of the request, and then says what is wrong with
+    it in the first event. Nothing has been sent to the client yet, so it can still get a status.
+    """
+    if not opening.startswith(b'data: {"error"'):
+        return None
+    body = opening.split(b"\n\n", 1)[0].removeprefix(b"data: ")
+    code = json.loads(body)["error"].get("code")
+    return code if isinstance(code, int) and 400 <= code < 600 else 500, body
+
+
 async def events(
     answer: Body, deadline_s: float, on_error: Callable[[ApiError], None]
 ) -> AsyncIterator[bytes]:

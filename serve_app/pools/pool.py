@@ -23,32 +23,49 @@ class Lease:
     """The right to send one request to one replica, and the answer's stream.
 
     `release` frees it exactly once, on end, error or cancel, and stops the replica's work if the
-    answer was not complete. `num_bytes` of the body have been delivered so far.
+    answer was not complete. `opening` is the first piece of the body; `num_bytes` of the body have
+    been delivered so far.
     """
 
     replica: str
     _stream: ReplicaStream
     _on_release: Callable[[], None]
+    opening: bytes = b""
     num_bytes: int = 0
     is_complete: bool = False
     is_released: bool = False
 
     async def head(self) -> Head:
-        """Return status and headers. Raises ReplicaLost, PoolBusy. Call it once, before `body`."""
+        """Return status and headers when the body's opening is here as well. Call it once, before `body`.
+
+        The head alone proves little: of a stream it comes before the first token, and until then the
+        replica may still be lost, or the engine refuse. Raises ReplicaLost, PoolBusy.
+        """
         try:
             item = await self._stream.__anext__()
         except StopAsyncIteration:
             raise ReplicaLost(f"replica {self.replica} ended without an answer") from None
         assert isinstance(item, Head), f"a stream begins with Head, not {type(item).__name__}"
+        self.opening = await self._piece()
+        return item
+
+    async def _piece(self) -> bytes:
+        """Return the next piece of the body, or nothing at its end."""
+        try:
+            item = await self._stream.__anext__()
+        except StopAsyncIteration:
+            return b""
+        assert isinstance(item, bytes), f"a body is bytes, not {type(item).__name__}"
         return item
 
     async def body(self) -> AsyncIterator[bytes]:
         """Yield the body and release the lease when it ends. Raises ReplicaLost in mid-answer."""
         try:
-            async for item in self._stream:
-                assert isinstance(item, bytes), f"a body is bytes, not {type(item).__name__}"
-                self.num_bytes += len(item)
-                yield item
+            piece = self.opening
+            while piece:
+                self.num_bytes += len(piece)
+                yield piece
+                piece = await self._piece()
             self.is_complete = True
         finally:
             self.release()
@@ -70,6 +87,7 @@ class Pool:
     name: str
     efforts: frozenset[Effort]
     backend: Backend
+    speculates: bool = False
     clock: Callable[[], float] = time.monotonic
     num_leases: int = 0
     _replicas: dict[str, _Replica] = field(default_factory=dict)
@@ -94,6 +112,7 @@ class Pool:
                 ReplicaSnapshot(name, r.report.num_ongoing + r.leases_since, now - r.reported_at_s)
                 for name, r in sorted(self._replicas.items())
             ),
+            self.speculates,
         )
 
     def acquire(self, replica: str, call: Call) -> Lease:

@@ -27,6 +27,11 @@ class Answer:
     head: Head
     _lease: Lease
 
+    @property
+    def opening(self) -> bytes:
+        """The first piece of the body."""
+        return self._lease.opening
+
     def body(self) -> AsyncIterator[bytes]:
         """Yield the body. Raises ReplicaLost in mid-answer; closing it early stops the engine."""
         return self._lease.body()
@@ -50,7 +55,7 @@ class Router:
         await self._directory.run()
 
     async def route(self, features: RequestFeatures, call: Call) -> Answer:
-        """Return an answer whose head has arrived.
+        """Return an answer whose head and opening have arrived.
 
         Raises NoReplica when there is no candidate (left), PoolBusy when the last candidate
         refused for load.

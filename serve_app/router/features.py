@@ -21,6 +21,11 @@ def effort_of(body: Mapping[str, Any], default: Effort) -> Effort:
     raise InvalidRequest(f"reasoning_effort must be {allowed}, not {value!r}", param="reasoning_effort")
 
 
+PLAIN_DECODING_FIELDS = ("allowed_token_ids", "logit_bias", "min_p")
+"""What vLLM 0.29 does not honour while it speculates: the last two it refuses, the first it ignores."""
+
+
 def of_chat(body: Mapping[str, Any], default_effort: Effort) -> RequestFeatures:
     """Read the features off a chat completions body. Raises InvalidRequest."""
-    return RequestFeatures(effort_of(body, default_effort))
+    plain = tuple(field for field in PLAIN_DECODING_FIELDS if body.get(field))
+    return RequestFeatures(effort_of(body, default_effort), plain)

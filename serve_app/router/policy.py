@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from random import Random
 
-from serve_app.errors import NoReplica
+from serve_app.errors import InvalidRequest, NoReplica
 from serve_app.types import (
     Decision,
     PoolSnapshot,
@@ -28,31 +28,46 @@ def least_loaded(replicas: Iterable[ReplicaSnapshot], rng: Random) -> ReplicaSna
 
 def decide(
     features: RequestFeatures,
-    pools: Iterable[PoolSnapshot],
+    pools: Collection[PoolSnapshot],
     rules: Rules,
     rng: Random,
     tried: Collection[str] = (),
 ) -> Decision:
     """Choose among the pools that serve the request's effort, then, with spill_over, among the others.
 
-    `tried`: replicas that failed this request before its first byte. Raises NoReplica when nothing
-    is left; its message names the effort and every pool's count of healthy replicas.
+    A request that needs plain decoding goes to pools that do not speculate, whatever their efforts.
+    `tried`: replicas that failed this request before its first byte. Raises InvalidRequest when no
+    pool could ever serve it, NoReplica when nothing is left; that message names the effort and every
+    pool's count of healthy replicas.
     """
-    usable = {pool.name: (pool, healthy(pool, rules, tried)) for pool in pools}
-    home = [replica for pool, rs in usable.values() if features.effort in pool.efforts for replica in rs]
-    away = [replica for pool, rs in usable.values() if features.effort not in pool.efforts for replica in rs]
-    candidates = home or (away if rules.spill_over else [])
+    able = [pool for pool in pools if not (features.plain_decoding and pool.speculates)]
+    if pools and not able:
+        fields = ", ".join(features.plain_decoding)
+        names = ", ".join(pool.name for pool in pools)
+        raise InvalidRequest(
+            f"{fields}: not available with speculation, and every pool speculates ({names})",
+            param=features.plain_decoding[0],
+        )
+    homes = [pool for pool in able if features.effort in pool.efforts]
+    home, away = (
+        [(pool, replica) for pool in group for replica in healthy(pool, rules, tried)]
+        for group in (homes, [pool for pool in able if pool not in homes])
+    )
+    may_leave_home = rules.spill_over or not homes
+    candidates = home or (away if may_leave_home else [])
     if not candidates:
-        counts = ", ".join(f"{name}: {len(rs)}" for name, (_, rs) in usable.items())
+        counts = ", ".join(f"{pool.name}: {len(healthy(pool, rules, tried))}" for pool in able)
         raise NoReplica(
             f"no healthy replica for reasoning_effort {features.effort.value!r} (healthy replicas: {counts})"
         )
-    chosen = least_loaded(candidates, rng)
-    pool = next(name for name, (_, rs) in usable.items() if chosen in rs)
-    if not home:
-        reason = Reason.NO_HEALTHY_REPLICA
-    elif tried:
-        reason = Reason.REPLICA_FAILED
-    else:
-        reason = Reason.EFFORT
-    return Decision(pool, chosen.replica, reason)
+    chosen = least_loaded([replica for _, replica in candidates], rng)
+    pool = next(pool for pool, replica in candidates if replica is chosen)
+    return Decision(pool.name, chosen.replica, _reason(bool(homes), bool(home), bool(tried)))
+
+
+def _reason(has_home: bool, is_home: bool, is_retry: bool) -> Reason:
+    if not has_home:
+        return Reason.PLAIN_DECODING
+    if not is_home:
+        return Reason.NO_HEALTHY_REPLICA
+    return Reason.REPLICA_FAILED if is_retry else Reason.EFFORT
