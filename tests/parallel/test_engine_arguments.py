@@ -1,0 +1,21 @@
+"""The list of vLLM's engine arguments, held against the vLLM that is installed."""
+
+import dataclasses
+
+from parallel.engine_arguments import ENGINE_NAMES, NAMES, SERVER_NAMES
+
+
+def test_the_list_is_vllms() -> None:
+    """After a change of vLLM, this says which names to add to the list and which to strike out."""
+    from vllm.engine.arg_utils import AsyncEngineArgs
+
+    fields = {field.name for field in dataclasses.fields(AsyncEngineArgs) if not field.name.startswith("_")}
+    difference = {"to add": sorted(fields - ENGINE_NAMES), "to strike out": sorted(ENGINE_NAMES - fields)}
+    print(difference)
+    assert difference == {"to add": [], "to strike out": []}
+
+
+def test_the_servers_arguments_are_apart() -> None:
+    """An argument is the engine's or the server's, never both."""
+    assert not ENGINE_NAMES & SERVER_NAMES
+    assert NAMES >= ENGINE_NAMES
