@@ -106,7 +106,7 @@ def system(
     scripts = {"throughput": dict(throughput), "latency": dict(latency or {})}
     backends = {name: ScriptedBackend(s, dict(num_ongoing or {})) for name, s in scripts.items()}
     efforts = {"throughput": Effort.NONE, "latency": Effort.HIGH}
-    pools = {name: Pool(name, frozenset({efforts[name]}), backends[name], clock) for name in scripts}
+    pools = {name: Pool(name, frozenset({efforts[name]}), backends[name], clock=clock) for name in scripts}
     router = Router(Directory(pools, period_s), rules or Rules(), metrics, Random(0))
     return System(router, pools, backends, metrics, clock)
 

@@ -24,7 +24,7 @@ def backend() -> ScriptedBackend:
 @pytest.fixture
 def pool(backend: ScriptedBackend, clock: Clock) -> Pool:
     """A pool over the two replicas that has not heard from them yet."""
-    return Pool("throughput", frozenset({Effort.NONE}), backend, clock)
+    return Pool("throughput", frozenset({Effort.NONE}), backend, clock=clock)
 
 
 async def test_nothing_is_known_at_first(pool: Pool) -> None:
@@ -113,6 +113,12 @@ def leased(*script: Step) -> tuple[Pool, Lease, ScriptedBackend]:
     return pool, pool.acquire("a", CALL), backend
 
 
+async def whole(lease: Lease) -> list[bytes]:
+    """Return every piece of a lease's body."""
+    await lease.head()
+    return await gather(lease.body())
+
+
 async def test_read_to_the_end() -> None:
     """A complete answer frees the replica and cancels nothing; the lease knows what it delivered."""
     pool, lease, backend = leased(head("a"), b"ab", b"c")
@@ -151,7 +157,7 @@ async def test_no_answer_at_all() -> None:
 async def test_a_second_head_is_a_fault_of_ours() -> None:
     """A body is bytes: anything else is a broken contract, and still frees the replica."""
     pool, lease, _ = leased(head("a"), head("a"))
-    await lease.head()
     with pytest.raises(AssertionError, match="a body is bytes, not Head"):
-        await gather(lease.body())
+        await whole(lease)
+    lease.release()
     assert pool.num_leases == 0

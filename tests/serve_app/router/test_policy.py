@@ -3,7 +3,7 @@
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from serve_app.errors import NoReplica
@@ -182,7 +182,10 @@ def test_healthy_keeps_order() -> None:
 
 @st.composite
 def situations(draw: st.DrawFn) -> tuple[tuple[PoolSnapshot, ...], Rules, frozenset[str]]:
-    """Up to three pools of up to four replicas, rules, and some replicas that were tried."""
+    """Up to three pools of up to four replicas, rules, and some replicas that were tried.
+
+    As the settings demand, every effort has a pool, or there are no pools at all.
+    """
     efforts = st.frozensets(st.sampled_from(Effort), min_size=1)
     loads, ages = st.integers(0, 3), st.floats(0, 4)
     pools = tuple(
@@ -195,6 +198,7 @@ def situations(draw: st.DrawFn) -> tuple[tuple[PoolSnapshot, ...], Rules, frozen
         )
         for name in "abc"[: draw(st.integers(0, 3))]
     )
+    assume(not pools or frozenset().union(*(p.efforts for p in pools)) == set(Effort))
     names = [r.replica for p in pools for r in p.replicas]
     tried = draw(st.frozensets(st.sampled_from(names))) if names else frozenset()
     return pools, Rules(draw(st.booleans()), 2.0), tried

@@ -1,0 +1,86 @@
+"""One replica around a server: what it signs, counts and reports, and what it says of a dead engine."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from serve_app.engine.replica import EngineReplica
+from serve_app.engine.scripted import ScriptedStream, Step
+from serve_app.errors import EngineDead
+from serve_app.types import Call, Head, ReplicaReport
+from tests.serve_app.samples import CALL
+
+
+class Server:
+    """A server that replays one script for every call."""
+
+    def __init__(self, *script: Step, errored: bool = False) -> None:
+        self._script = script
+        self.errored = errored
+        self.calls: list[Call] = []
+
+    def call(self, call: Call) -> AsyncIterator[Head | bytes]:
+        """Replay the script."""
+        self.calls.append(call)
+        return ScriptedStream(self._script)
+
+
+class Replica(EngineReplica):
+    """A replica with a server that is there already, outside of Ray Serve."""
+
+    def __init__(self, server: Any) -> None:
+        self._id = "r1"
+        self._num_ongoing = 0
+        self._server = server
+
+    def __del__(self) -> None:  # type: ignore[override]  # Serve awaits it; here nobody would
+        """Leave the server alone."""
+
+
+async def test_an_answer_is_signed_and_counted() -> None:
+    """The head names the replica, and the request is ongoing until its last byte."""
+    replica = Replica(Server(Head(200), b"a", b"b"))
+    stream = replica.call(CALL)
+    assert await anext(stream) == Head(200).signed("r1")
+    assert await replica.report() == ReplicaReport("r1", 1)
+    assert [item async for item in stream] == [b"a", b"b"]
+    assert await replica.report() == ReplicaReport("r1", 0)
+
+
+async def test_an_answer_given_up_is_not_ongoing() -> None:
+    """A request that is closed early, or fails, is no longer counted."""
+    replica = Replica(Server(Head(200), ZeroDivisionError()))
+    stream: Any = replica.call(CALL)
+    await anext(stream)
+    await stream.aclose()
+    with pytest.raises(ZeroDivisionError):
+        [item async for item in replica.call(CALL)]
+    assert await replica.report() == ReplicaReport("r1", 0)
+
+
+@pytest.mark.parametrize(
+    ("status", "errored", "is_dead"),
+    [(500, True, True), (503, True, True), (500, False, False), (400, True, False), (200, True, False)],
+)
+async def test_a_dead_engine_gives_no_answer(status: int, errored: bool, is_dead: bool) -> None:
+    """The server's own 5xx about a dead engine becomes an error, so that another replica is tried."""
+    stream = Replica(Server(Head(status), errored=errored)).call(CALL)
+    if is_dead:
+        with pytest.raises(EngineDead, match="replica r1: the engine has errored"):
+            await anext(stream)
+    else:
+        assert await anext(stream) == Head(status).signed("r1")
+
+
+async def test_metrics_and_health() -> None:
+    """The metrics page is the server's, under the replica's id; health is whether the engine lives."""
+    server = Server(Head(200), b"vllm:x ", b"1\n")
+    replica = Replica(server)
+    assert await replica.metrics() == ("r1", b"vllm:x 1\n")
+    assert server.calls == [Call("GET", "/metrics/")]
+
+    await replica.check_health()
+    server.errored = True
+    with pytest.raises(EngineDead):
+        await replica.check_health()

@@ -1,0 +1,143 @@
+"""A whole system on this machine: what is said while it comes up, and what stops it before it starts.
+
+That it really comes up and goes down is tests/e2e's.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serve_app import local
+from serve_app.config import parse
+from serve_app.errors import StartError
+from serve_app.local import LocalSystem
+from serve_app.serve_file import ServeFile
+from tests.serve_app.samples import args
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port on which somebody listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture
+def free() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def system(said: list[str], port: int, dashboard_port: int = 8265) -> LocalSystem:
+    """Return a system that has not been started, and notes what it says."""
+    file = ServeFile(Path("some.yaml"), parse(args()), "127.0.0.1", port, "/")
+    return LocalSystem(file, dashboard_port, said.append)
+
+
+def test_a_taken_port(taken: int, free: int) -> None:
+    """A port that is in use stops the start before anything is started; the error names it."""
+    said: list[str] = []
+    with pytest.raises(StartError, match=rf"^http_options\.port {taken} is taken by another process"):
+        system(said, taken).start()
+    with pytest.raises(StartError, match=rf"^dashboard port {taken} is taken by another process"):
+        system(said, free, taken).start()
+    assert said == []
+
+
+def test_stop_before_start(free: int) -> None:
+    """Stopping what was never started does nothing."""
+    said: list[str] = []
+    with system(said, free):
+        pass
+    assert said == []
+
+
+def test_processes_are_known_by_their_mark(free: int) -> None:
+    """A process belongs to the system whose mark it inherited, and to no other."""
+    ours, other = system([], free), system([], free)
+    child = subprocess.Popen(
+        [sys.executable, "-c", "input()"],
+        stdin=subprocess.PIPE,
+        env=os.environ | {local.MARK: ours._run_id},
+    )
+    try:
+        assert [p.pid for p in ours.processes()] == [child.pid]
+        assert list(other.processes()) == []
+    finally:
+        child.communicate(b"\n")
+    assert list(ours.processes()) == []
+
+
+def state(app: str, message: str = "", **deployments: list[str]) -> dict[str, Any]:
+    """Return what Ray Serve tells of an application and its deployments' replicas."""
+    told = {
+        name: {"status": "UPDATING", "message": "", "replicas": [{"state": s} for s in states]}
+        for name, states in deployments.items()
+    }
+    return {"applications": {"venturi": {"status": app, "message": message, "deployments": told}}}
+
+
+def test_progress_says_what_changed(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    """Each change of a deployment is said once; what stays the same is not repeated."""
+    said: list[str] = []
+    states: list[dict[str, Any] | None] = [
+        None,
+        {"applications": {}},
+        state("DEPLOYING", throughput=[]),
+        state("DEPLOYING", throughput=["STARTING"], latency=["STARTING"]),
+        state("DEPLOYING", throughput=["STARTING"], latency=["STARTING"]),
+        state("DEPLOYING", throughput=["RUNNING", "STARTING"], latency=["RUNNING"]),
+        state("RUNNING", throughput=["RUNNING", "RUNNING"], latency=["RUNNING"]),
+    ]
+    rest = iter(states)
+    monkeypatch.setattr(local, "_get", lambda url: next(rest))
+    progress = local._Progress(system(said, free))
+    assert [progress.is_running() for _ in states] == [False] * 6 + [True]
+    assert [line.split(" s  ")[1] for line in said] == [
+        "throughput: updating",
+        "throughput: starting",
+        "latency: starting",
+        "throughput: running, starting",
+        "latency: running",
+        "throughput: running, running",
+    ]
+
+
+def test_progress_says_that_it_still_lives(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    """When nothing has changed for a while, that is said too."""
+    said: list[str] = []
+    monkeypatch.setattr(local, "_get", lambda url: state("DEPLOYING", throughput=["STARTING"]))
+    progress = local._Progress(system(said, free), heartbeat_s=-1)
+    for _ in range(2):
+        assert not progress.is_running()
+    assert [line.split(" s  ")[1] for line in said] == ["throughput: starting", "throughput: still starting"]
+
+
+def test_progress_of_a_failure(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    """An application that failed ends the wait, with what Ray Serve says of it."""
+    monkeypatch.setattr(local, "_get", lambda url: state("DEPLOY_FAILED", "tp=3 does not divide 32"))
+    with pytest.raises(StartError, match=r"the application did not start: tp=3 does not divide 32"):
+        local._Progress(system([], free)).is_running()
+
+
+def test_patience(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    """What does not come up in time is named."""
+    monkeypatch.setattr(local, "POLL_PERIOD_S", 0.01)
+    with pytest.raises(StartError, match=r"^the pools did not come up within 0 s$"):
+        system([], free)._until(lambda: False, "the pools", 0.02)
+
+
+def test_nobody_there(free: int) -> None:
+    """An address where nobody listens has nothing to tell yet."""
+    assert local._get(f"http://127.0.0.1:{free}/ready") is None

@@ -1,0 +1,85 @@
+"""The command line: exit status, and where each line goes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from serve_app import local
+from serve_app.__main__ import main
+from serve_app.config import PROJECT_ROOT
+from serve_app.errors import StartError
+from serve_app.serve_file import ServeFile
+from tests.serve_app.samples import args
+
+LOCAL = PROJECT_ROOT / "deploy/local.yaml"
+
+
+def test_check(capsys: pytest.CaptureFixture[str]) -> None:
+    """A valid file is reported on stdout, with status 0."""
+    assert main(["check", str(LOCAL)]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{LOCAL}: valid\n")
+    assert err == ""
+
+
+def test_check_of_a_wrong_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrong file gives status 2, and one line on stderr for each problem."""
+    wrong = args({"model.nmae": "x", "pools.latency": {"efforts": ["high"], "plan": {"tp": 0}}})
+    path = tmp_path / "wrong.yaml"
+    path.write_text(yaml.safe_dump({"applications": [{"import_path": "serve_app.app:build", "args": wrong}]}))
+    assert main(["check", str(path)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "model.nmae: unknown key; did you mean 'name'?",
+        "pools.latency.plan: tp=0 must be a whole number of at least 1",
+    ]
+
+
+def test_check_of_a_plan_that_cannot_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file whose settings are valid but whose model does not fit is wrong as well."""
+    wrong = args(
+        {
+            "model.path": "/models/not-here",
+            "model.weight_format": "fp8",
+            "pools.latency": {"efforts": ["high"], "gpu": "H100"},
+        }
+    )
+    path = tmp_path / "wrong.yaml"
+    path.write_text(yaml.safe_dump({"applications": [{"import_path": "serve_app.app:build", "args": wrong}]}))
+    assert main(["check", str(path)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("pools.latency: 112.1 GiB of weights")
+
+
+def test_up_that_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A valid file that does not come up gives status 1 and the reason."""
+    asked: list[Path] = []
+
+    def up(file: ServeFile) -> None:
+        asked.append(file.path)
+        raise StartError("dashboard port 8265 is taken")
+
+    monkeypatch.setattr(local, "up", up)
+    assert main(["up", str(LOCAL)]) == 1
+    assert capsys.readouterr() == ("", "dashboard port 8265 is taken\n")
+    assert asked == [LOCAL]
+
+
+def test_no_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a command the usage is shown."""
+    with pytest.raises(SystemExit, match="2"):
+        main([])
+    assert "usage: python -m serve_app" in capsys.readouterr().err
+
+
+def test_as_a_program(tmp_path: Path) -> None:
+    """`python -m serve_app` hands the status to the shell."""
+    command = [sys.executable, "-m", "serve_app", "check", str(tmp_path / "no.yaml")]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"{tmp_path / 'no.yaml'}: No such file or directory\n"

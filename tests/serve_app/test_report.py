@@ -1,0 +1,68 @@
+"""The report: everything that a serve file resolves to."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from serve_app.config import PROJECT_ROOT, parse
+from serve_app.report import report
+from serve_app.serve_file import ServeFile, load
+from tests.serve_app.samples import args
+
+T = "pools.throughput"
+
+
+def reported(changes: dict[str, Any]) -> str:
+    """Return the report of some settings."""
+    return report(ServeFile(Path("some.yaml"), parse(args(changes)), "127.0.0.1", 8000, "/"))
+
+
+def test_local_yaml(checkpoint: Path) -> None:
+    """The file of the first five minutes: both pools with plan, memory, arguments and environment."""
+    path = PROJECT_ROOT / "deploy/local.yaml"
+    text = report(load(path))
+    assert text.startswith(f"{path}: valid\n")
+    assert "model    mistral-small-4 from deploy/pocket/target; effort when none is given: none" in text
+    assert "ingress  1 at http://127.0.0.1:8000" in text
+    assert "router   spill over: yes" in text
+
+    throughput, latency = text.split("\npool ")[1:]
+    assert throughput.startswith("throughput: effort none; 1 replica\n")
+    assert latency.startswith("latency: effort high; 1 replica\n")
+    assert "tp 1 x dp 1, no expert parallelism, 1 node: 1 CPU a replica" in throughput
+    assert "placement  STRICT_PACK [{'CPU': 0.5}]" in throughput
+    assert "shape: deploy/pocket/target/params.json" in throughput
+    assert re.search(r"weights    [\d.]+ MiB a rank \(routed experts [\d.]+ MiB, ", throughput)
+    assert re.search(r"KV cache   \d+ bytes a token and rank$", throughput, re.MULTILINE)
+    assert "    max_num_seqs: 64\n" in throughput
+    assert '    served_model_name: ["mistral-small-4"]\n' in throughput
+    assert "    VLLM_MLA_DISABLE=1" in throughput
+    assert "\n  head  " not in throughput
+    assert re.search(r"\n  head       [\d.]+ MiB a rank\n", latency)
+    assert "draft      EAGLE from deploy/pocket/eagle, up to 3 tokens a step" in latency
+
+
+def test_a_large_plan() -> None:
+    """Experts over ranks, nodes, autoscaling, the device's name and its room are all in words."""
+    text = reported(
+        {
+            "model.path": "/models/not-here",
+            "model.weight_format": "fp8",
+            "router.spill_over": False,
+            f"{T}.gpu": "H200",
+            f"{T}.plan": {"tp": 2, "dp": 2, "ep": True, "nodes": 2},
+            f"{T}.autoscaling": {"max_replicas": 4, "target_ongoing_requests": 64},
+        }
+    )
+    assert "router   spill over: no" in text
+    assert "pool throughput: effort none; 1 to 4 replicas" in text
+    assert "tp 2 x dp 2, experts over 4 ranks, 2 nodes: 4 H200 a replica" in text
+    assert "placement  PACK [{'CPU': 1.0}]" in text
+    assert "shape: the published Mistral Small 4" in text
+    assert re.search(r"weights    \d\d\.\d\d GiB a rank", text)
+    assert re.search(r"room for about \d{6,8} tokens a replica", text)
+
+
+def test_several_replicas() -> None:
+    """A fixed number of replicas is told as it is."""
+    assert "pool throughput: effort none; 3 replicas" in reported({f"{T}.replicas": 3})
