@@ -7,7 +7,6 @@ Starts a Ray cluster of two nodes on this machine, deploys a replica for each pl
 that another Ray on the machine neither sees nor feels it.
 """
 
-import asyncio
 import ctypes
 import json
 import os
@@ -43,23 +42,14 @@ RANK_ACTOR = "RayWorkerProc"
 """Name of the class of vLLM's actors that each run one rank."""
 
 ENGINE: dict[str, Any] = {
-    "tokenizer_mode": "mistral",
-    "config_format": "mistral",
-    "load_format": "mistral",
     "dtype": "float32",
     "enforce_eager": True,
     "max_model_len": 256,
     "max_num_seqs": 4,
-    "disable_log_stats": True,
     "limit_mm_per_prompt": {"image": 0},
 }
-ENVIRONMENT = {
-    "VLLM_MLA_DISABLE": "1",
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-    "OMP_NUM_THREADS": "1",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
+ENVIRONMENT = {"VLLM_MLA_DISABLE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1"}
+MODEL = "pocket"
 
 
 @dataclass
@@ -70,36 +60,6 @@ class Answer:
     """The greedy continuation of every prompt."""
     rank_nodes: list[str]
     """The Ray node of every rank that is an actor: none for a plan of one node."""
-
-
-class Engine:
-    """The least of a replica: an engine group, asked for tokens."""
-
-    def __init__(self, arguments: dict[str, Any]) -> None:
-        import ray
-        from vllm.engine.arg_utils import AsyncEngineArgs
-        from vllm.v1.engine.async_llm import AsyncLLM
-
-        # The engine core is a child of this actor and a Ray driver of its own: without the address it would
-        # start another cluster. vLLM sets it only where it changes the start method itself, not on CPUs.
-        os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
-        os.environ["VLLM_HOST_IP"] = ray.util.get_node_ip_address()
-        self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
-
-    async def tokens(self, prompts: list[list[int]], num_ranks: int) -> list[list[int]]:
-        """Greedy continuations of all prompts at once, taking turns over the data-parallel ranks."""
-        return await asyncio.gather(*(self._tokens(i, p, i % num_ranks) for i, p in enumerate(prompts)))
-
-    async def _tokens(self, index: int, prompt: list[int], rank: int) -> list[int]:
-        from vllm import SamplingParams
-
-        params = SamplingParams(temperature=0, max_tokens=NUM_TOKENS, ignore_eos=True)
-        tokens: list[int] = []
-        async for output in self._engine.generate(
-            {"prompt_token_ids": prompt}, params, request_id=str(index), data_parallel_rank=rank
-        ):
-            tokens = list(output.outputs[0].token_ids)
-        return tokens
 
 
 def free_port() -> int:
@@ -162,7 +122,11 @@ def wait_for(address: str, node: subprocess.Popen[bytes], timeout_s: float = 60)
 
 def use_own_secret() -> None:
     """Keep this cluster apart from the user's, whatever their home holds. Call it before Ray is imported."""
-    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    os.environ |= {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    }
 
 
 def adopt_orphans() -> None:
@@ -180,17 +144,35 @@ def kill_descendants() -> None:
         psutil.wait_procs(children, timeout=10)
 
 
-def application(plan: ParallelPlan, checkpoint: str) -> Any:
-    """One replica of this plan, reserved as the plan says."""
-    from ray import serve
+def application(name: str, plan: ParallelPlan, checkpoint: str) -> Any:
+    """The engine deployment of a pool with this plan, as a serve file would get it."""
+    from serve_app import app
+    from serve_app.config import parse
 
-    actor_options = {**plan.replica_options("cpu", cpus_per_rank=1), "runtime_env": {"env_vars": ENVIRONMENT}}
-    deployment = serve.deployment(Engine).options(
-        placement_group_bundles=plan.bundles("cpu", cpus_per_rank=1),
-        placement_group_strategy=plan.placement_strategy,
-        ray_actor_options=actor_options,
-    )
-    return deployment.bind(ENGINE | {"model": checkpoint} | plan.engine_arguments())
+    pool = {"efforts": ["none", "high"], "device": "cpu", "plan": asdict(plan), "engine": ENGINE}
+    settings = {"model": {"path": checkpoint, "name": MODEL}, "env": ENVIRONMENT, "pools": {name: pool}}
+    return app.engine(parse(settings), name)
+
+
+def continuations(handle: Any, num_groups: int) -> list[list[int]]:
+    """Greedy continuations of all prompts at once, taking turns over the data-parallel groups."""
+    from serve_app.types import Call, Head
+
+    def call(index: int, prompt: list[int]) -> Call:
+        group = str(index % num_groups).encode()
+        headers = ((b"content-type", b"application/json"), (b"x-data-parallel-rank", group))
+        body = {"model": MODEL, "prompt": prompt, "max_tokens": NUM_TOKENS, "temperature": 0}
+        body |= {"ignore_eos": True, "return_token_ids": True}
+        return Call("POST", "/v1/completions", headers, json.dumps(body).encode())
+
+    stream = handle.options(method_name="call", stream=True)
+    tokens = []
+    for items in [stream.remote(call(index, prompt)) for index, prompt in enumerate(PROMPTS)]:
+        head, *body = items
+        assert head.status == 200, body
+        assert not any(isinstance(item, Head) for item in body)
+        tokens.append(json.loads(b"".join(body))["choices"][0]["token_ids"])
+    return tokens
 
 
 def answers(plans: dict[str, ParallelPlan], checkpoint: str) -> dict[str, Answer]:
@@ -198,13 +180,13 @@ def answers(plans: dict[str, ParallelPlan], checkpoint: str) -> dict[str, Answer
     from ray import serve
 
     targets = [
-        serve.RunTarget(application(plan, checkpoint), name=name, route_prefix=None)
+        serve.RunTarget(application(name, plan, checkpoint), name=name, route_prefix=None)
         for name, plan in plans.items()
     ]
     handles = serve.run_many(targets)
     given = {
         name: Answer(
-            tokens=handle.tokens.remote(PROMPTS, plan.dp).result(timeout_s=60),
+            tokens=continuations(handle, plan.dp),
             rank_nodes=rank_nodes() if plan.nodes > 1 else [],
         )
         for (name, plan), handle in zip(plans.items(), handles, strict=True)
