@@ -85,9 +85,8 @@ async def test_the_apps_own_errors_are_answers() -> None:
 
 async def test_head_before_the_body_is_there() -> None:
     """The head is not held back until the first byte of the body."""
-    stream = asgi.stream(app_of(b"late", pause_s=0.05), GET)
-    assert isinstance(await asyncio.wait_for(anext(stream), 0.04), Head)
-    assert await anext(stream) == b"late"
+    stream = asgi.stream(app_of(b"late", pause_s=60), GET)
+    assert isinstance(await asyncio.wait_for(anext(stream), 5), Head)
     await stream.aclose()  # type: ignore[attr-defined]
 
 

@@ -73,6 +73,23 @@ async def test_a_dead_engine_gives_no_answer(status: int, errored: bool, is_dead
         assert await anext(stream) == Head(status).signed("r1")
 
 
+@pytest.mark.parametrize(
+    ("kind", "is_dead"), [(b"text/event-stream; charset=utf-8", True), (b"application/json", False)]
+)
+async def test_an_engine_that_dies_in_a_stream(kind: bytes, is_dead: bool) -> None:
+    """A stream breaks off when its engine has died; a whole answer that is there already is still good."""
+    server = Server(Head(200, ((b"content-type", kind),)), b"a", b"b")
+    stream = Replica(server).call(CALL)
+    await anext(stream)
+    assert await anext(stream) == b"a"
+    server.errored = True
+    if is_dead:
+        with pytest.raises(EngineDead):
+            await anext(stream)
+    else:
+        assert await anext(stream) == b"b"
+
+
 async def test_metrics_and_health() -> None:
     """The metrics page is the server's, under the replica's id; health is whether the engine lives."""
     server = Server(Head(200), b"vllm:x ", b"1\n")

@@ -132,6 +132,17 @@ async def test_the_engines_own_refusal() -> None:
     assert parts.asked() == ["t1"]
 
 
+async def test_a_stream_that_opens_with_a_refusal() -> None:
+    """A 400 that the engine says in its first event is a 400 to the client, and holds nothing."""
+    refused = b'{"error":{"message":"bad tool","type":"BadRequestError","param":null,"code":400}}'
+    parts = system({"t1": (head("t1", SSE), b"data: " + refused + b"\n\n", b"data: [DONE]\n\n")})
+    answer = await post(parts, json=body(stream=True))
+    assert (answer.status_code, answer.content) == (400, refused)
+    assert answer.headers["content-type"] == "application/json"
+    assert venturi_headers(answer) == ("throughput", "t1", "effort")
+    assert parts.num_leases() == FREE
+
+
 @pytest.mark.parametrize(
     ("throughput", "latency", "headers"),
     [
@@ -204,7 +215,7 @@ async def test_a_servers_mistake(
 ) -> None:
     """What goes wrong on our side has its status too, tells nothing of our insides, and holds nothing."""
     parts = system(scripts)
-    answer = await post(parts, Ingress(request_timeout_s=0.1))
+    answer = await post(parts, Ingress(request_timeout_s=0.1 if error[0] == 504 else 60))
     assert refusal(answer) == error
     assert "secret" not in answer.text
     assert parts.num_leases() == FREE

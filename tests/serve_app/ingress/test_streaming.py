@@ -47,6 +47,26 @@ def error_in(event: bytes) -> dict[str, Any]:
     return error
 
 
+REFUSAL = b'{"error":{"message":"no such tool","type":"BadRequestError","param":null,"code":%b}}'
+
+
+@pytest.mark.parametrize(
+    ("opening", "refusal"),
+    [
+        (b"data: " + REFUSAL % b"400" + b"\n\ndata: [DONE]\n\n", (400, REFUSAL % b"400")),
+        (b"data: " + REFUSAL % b"503" + b"\n\n", (503, REFUSAL % b"503")),
+        (b"data: " + REFUSAL % b'"odd"' + b"\n\n", (500, REFUSAL % b'"odd"')),
+        (b"data: " + REFUSAL % b"200" + b"\n\n", (500, REFUSAL % b"200")),
+        (PARTS[0], None),
+        (b'data: {"choices":[{"delta":{"content":"{\\"error\\":1}"}}]}\n\n', None),
+        (b"", None),
+    ],
+)
+def test_a_stream_that_opens_with_an_error(opening: bytes, refusal: tuple[int, bytes] | None) -> None:
+    """An error in the first event still becomes a status; whatever else opens a stream does not."""
+    assert streaming.refusal(opening) == refusal
+
+
 async def test_a_complete_stream() -> None:
     """What the engine sends goes out as it is; nothing is added, and the answer is released."""
     answer, errors = Answer(*PARTS), list[ApiError]()

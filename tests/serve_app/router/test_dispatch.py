@@ -98,8 +98,19 @@ async def test_a_replica_that_comes_in_time() -> None:
     assert (await task).decision.replica == "t1"
 
 
-async def test_no_retry_after_the_head() -> None:
-    """Once a head has arrived, a failure is the answer's own: nobody else is asked, the lease is freed."""
+async def test_lost_between_head_and_first_piece() -> None:
+    """A head alone has told the client nothing: the next replica is tried, and its opening is not lost."""
+    parts = await system(
+        {"t1": (head("t1"), ReplicaLost("gone")), "t2": (head("t2"), b"a", b"b")}, num_ongoing={"t2": 5}
+    ).refresh()
+    answer = await parts.router.route(NONE, CALL)
+    assert (answer.decision.replica, answer.opening) == ("t2", b"a")
+    assert await gather(answer.body()) == [b"a", b"b"]
+    assert parts.num_leases() == FREE
+
+
+async def test_no_retry_after_the_first_piece() -> None:
+    """Once the body has begun, a failure is the answer's own: nobody else is asked, the lease is freed."""
     parts = await system(
         {"t1": (head("t1"), b"a", ReplicaLost("gone")), "t2": OK}, num_ongoing={"t2": 5}
     ).refresh()

@@ -34,3 +34,17 @@ def test_other_efforts_are_refused(value: object) -> None:
         of_chat({"reasoning_effort": value}, Effort.NONE)
     assert refused.value.param == "reasoning_effort"
     assert refused.value.message == f"reasoning_effort must be 'none' or 'high', not {value!r}"
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        ({"temperature": 0.7, "top_p": 0.9}, ()),
+        ({"min_p": 0.1}, ("min_p",)),
+        ({"logit_bias": {"5": 1}, "allowed_token_ids": [5]}, ("allowed_token_ids", "logit_bias")),
+        ({"min_p": 0, "logit_bias": {}, "allowed_token_ids": None}, ()),
+    ],
+)
+def test_plain_decoding(body: dict[str, Any], fields: tuple[str, ...]) -> None:
+    """What a draft head cannot honour is noted by name; values that change nothing are not."""
+    assert of_chat(body, Effort.NONE) == RequestFeatures(Effort.NONE, fields)

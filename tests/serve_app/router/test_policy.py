@@ -1,12 +1,13 @@
 """The routing policy, case by case, and what holds for every case."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from serve_app.errors import NoReplica
+from serve_app.errors import InvalidRequest, NoReplica
 from serve_app.router.policy import decide, healthy, least_loaded
 from serve_app.types import (
     Decision,
@@ -163,6 +164,66 @@ def test_nothing_left(
     assert refused.value.message == (
         f"no healthy replica for reasoning_effort 'high' (healthy replicas: {counts})"
     )
+
+
+PLAIN = RequestFeatures(Effort.HIGH, ("min_p", "logit_bias"))
+
+
+def speculating(pool: PoolSnapshot) -> PoolSnapshot:
+    """Return the pool with a draft head."""
+    return replace(pool, speculates=True)
+
+
+@pytest.mark.parametrize(
+    ("pools", "rules", "decision"),
+    [
+        (
+            (throughput(("t1", 9, FRESH)), speculating(latency(("l1", 0, FRESH)))),
+            RULES,
+            Decision("throughput", "t1", Reason.PLAIN_DECODING),
+        ),
+        (
+            (throughput(("t1", 9, FRESH)), speculating(latency(("l1", 0, FRESH)))),
+            HOME_ONLY,
+            Decision("throughput", "t1", Reason.PLAIN_DECODING),
+        ),
+        (
+            (throughput(("t1", 0, FRESH)), latency(("l1", 9, FRESH))),
+            RULES,
+            Decision("latency", "l1", Reason.EFFORT),
+        ),
+        (
+            (
+                throughput(("t1", 0, FRESH)),
+                speculating(latency(("l1", 0, FRESH))),
+                pool("careful", Effort.HIGH, ("c1", 9, FRESH)),
+            ),
+            RULES,
+            Decision("careful", "c1", Reason.EFFORT),
+        ),
+    ],
+)
+def test_plain_decoding(pools: tuple[PoolSnapshot, ...], rules: Rules, decision: Decision) -> None:
+    """A request that a draft head cannot honour goes where there is none, at home if possible."""
+    assert decide(PLAIN, pools, rules, Random(0)) == decision
+
+
+def test_plain_decoding_nowhere() -> None:
+    """When every pool speculates, the request itself is refused, and the answer names its fields."""
+    pools = (speculating(throughput(("t1", 0, FRESH))), speculating(latency(("l1", 0, FRESH))))
+    with pytest.raises(InvalidRequest) as refused:
+        decide(PLAIN, pools, RULES, Random(0))
+    assert refused.value.param == "min_p"
+    assert refused.value.message == (
+        "min_p, logit_bias: not available with speculation, and every pool speculates (throughput, latency)"
+    )
+
+
+def test_plain_decoding_without_a_healthy_replica() -> None:
+    """A pool that speculates is no help when the others are down."""
+    pools = (throughput(("t1", 0, STALE)), speculating(latency(("l1", 0, FRESH))))
+    with pytest.raises(NoReplica, match=r"healthy replicas: throughput: 0\)"):
+        decide(PLAIN, pools, RULES, Random(0))
 
 
 def test_equals_are_drawn_by_lot() -> None:
