@@ -154,6 +154,7 @@ class _Progress:
     system: LocalSystem
     heartbeat_s: float = 10.0
     _said: dict[str, str] = field(default_factory=dict)
+    _troubles: dict[str, list[str]] = field(default_factory=dict)
     _said_at_s: float = field(default_factory=time.monotonic)
 
     def is_running(self) -> bool:
@@ -162,11 +163,19 @@ class _Progress:
             for name, deployment in app["deployments"].items():
                 replicas = [replica["state"].lower() for replica in deployment["replicas"]]
                 self._say(name, ", ".join(replicas) or deployment["status"].lower().replace("_", " "))
+                self._say_trouble(name, deployment["message"])
             if app["status"] == "DEPLOY_FAILED":
                 raise StartError(f"the application did not start: {_reason(app)}")
             if app["status"] == "RUNNING":
                 return True
         return False
+
+    def _say_trouble(self, name: str, message: str) -> None:
+        """Pass on the last line of what Serve says of a deployment, which ends a traceback."""
+        last = message.strip().splitlines()[-1:]
+        if last and self._troubles.get(name) != last:
+            self._troubles[name] = last
+            self.system._progress(f"{name}: {last[0]}")
 
     def _say(self, name: str, state: str) -> None:
         now = time.monotonic()

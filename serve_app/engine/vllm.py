@@ -3,6 +3,7 @@
 import asyncio
 import warnings
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import is_dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,8 +42,6 @@ class VllmServer:
         usage = UsageContext.OPENAI_API_SERVER
         config = engine_args.create_engine_config(usage_context=usage)
         require(config)
-        # vLLM's server reads the parser's name off this object, which `arguments` may hold as a plain dict.
-        namespace.structured_outputs_config = config.structured_outputs_config
         engine = AsyncLLM.from_vllm_config(
             config,
             usage_context=usage,
@@ -85,7 +84,8 @@ class VllmServer:
 def server_namespace(arguments: Mapping[str, Any]) -> Any:
     """Return vLLM's parsed command line with `arguments` in place of its defaults.
 
-    Raises AttributeError naming an argument that vLLM does not have.
+    A mapping for an argument that vLLM keeps as a configuration object becomes one, as on the command
+    line. Raises AttributeError naming an argument that vLLM does not have.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -95,5 +95,8 @@ def server_namespace(arguments: Mapping[str, Any]) -> Any:
     for name, value in arguments.items():
         if not hasattr(namespace, name):
             raise AttributeError(f"vLLM has no argument {name!r}")
+        default = getattr(namespace, name)
+        if isinstance(value, Mapping) and is_dataclass(default):
+            value = default.__class__(**value)
         setattr(namespace, name, value)
     return namespace
