@@ -12,7 +12,7 @@ from serve_app.config import Ingress
 from serve_app.engine.scripted import OK, Step
 from serve_app.errors import PoolBusy, ReplicaLost
 from serve_app.router import dispatch
-from tests.serve_app.samples import System, api, client, head, system, until
+from tests.serve_app.samples import System, api, cancel, client, head, system, until
 
 CHAT = "/v1/chat/completions"
 SSE = "text/event-stream; charset=utf-8"
@@ -412,3 +412,15 @@ async def test_a_connection_that_breaks(fail_on: str, spec_version: str) -> None
         await Connection(fail_on=fail_on).run(api(parts), spec_version)
     await until(lambda: parts.num_leases() == FREE)
     assert parts.num_cancels() == 1
+
+
+@pytest.mark.parametrize("content_type", ["application/json", SSE])
+@pytest.mark.parametrize("num_ticks", range(30))
+async def test_a_handler_that_is_cancelled(content_type: str, num_ticks: int) -> None:
+    """Serve cancels the handler of a client that left: at whichever turn of the loop, nothing stays held."""
+    parts = await system({"t1": (head("t1", content_type), 0.0, *EVENTS)}).refresh()
+    task = asyncio.create_task(Connection().run(api(parts), "2.3"))
+    for _ in range(num_ticks):
+        await asyncio.sleep(0)
+    await cancel(task)
+    assert parts.num_leases() == FREE
