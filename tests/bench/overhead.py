@@ -12,6 +12,7 @@ import json
 import multiprocessing
 import os
 import shlex
+import signal
 import socket
 import sys
 import tempfile
@@ -84,6 +85,7 @@ def main() -> None:
     options.add_argument("--variants", type=_variants, help=f"of {', '.join(NAMES)}; default: all")
     options.add_argument("--seed", type=int, default=1)
     given = options.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # so that the servers are stopped
     variants = given.variants or ([DEFAULT] if given.quick else list(NAMES))
     began_s = time.monotonic()
 

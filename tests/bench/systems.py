@@ -89,7 +89,8 @@ class RawServer:
         if self._process is None:
             return
         family = self._family()
-        self._process.terminate()
+        if self._process.poll() is None:
+            self._process.terminate()
         _, alive = psutil.wait_procs(family, timeout=STOP_PATIENCE_S)
         for process in alive:
             process.kill()
@@ -102,8 +103,11 @@ class RawServer:
 
     def _family(self) -> list[psutil.Process]:
         assert self._process is not None
-        parent = psutil.Process(self._process.pid)
-        return [parent, *parent.children(recursive=True)]
+        try:
+            parent = psutil.Process(self._process.pid)
+            return [parent, *parent.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []  # it has ended by itself
 
     def _is_healthy(self) -> bool:
         try:
