@@ -13,6 +13,7 @@ from typing import Annotated, Any, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -52,7 +53,7 @@ DRAIN_MARGIN_S = 10.0
 """How much longer than the longest answer a replica drains."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,40}$")]
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, strict=True)]
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Environment = dict[str, str]
 
@@ -134,6 +135,14 @@ class Autoscaling(_Frozen):
         return self
 
 
+def _plan(given: Any) -> Any:
+    """Leave the values to ParallelPlan, which refuses what pydantic would make a number of."""
+    if not isinstance(given, dict):
+        return given
+    _refuse_unknown(given, ParallelPlan.__dataclass_fields__)
+    return ParallelPlan(**given)
+
+
 class Pool(_Frozen):
     """One pool: replicas with one engine configuration."""
 
@@ -142,7 +151,7 @@ class Pool(_Frozen):
     device: Device = "gpu"
     gpu: str | None = None
     """The model of GPU, say H200: lets `check` say whether the weights and the context fit."""
-    plan: ParallelPlan = ParallelPlan()
+    plan: Annotated[ParallelPlan, BeforeValidator(_plan)] = ParallelPlan()
     cpus_per_rank: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     """CPUs that Ray reserves for each rank; a reservation, not a limit."""
     replicas: Positive | None = None
@@ -267,9 +276,6 @@ def _lines(error: Any) -> list[str]:
         return [_unknown_line(prefix, key, context["known"]) for key in context["unknown"]]
     if error["type"] == "missing":
         return [f"{path}: is required"]
-    if error["type"] == "unexpected_keyword_argument":
-        parent, _, key = path.rpartition(".")
-        return [_unknown_line(parent, key, list(ParallelPlan.__dataclass_fields__))]
     message = str(context["error"]) if "error" in context else f"{error['msg']}, not {error['input']!r}"
     return [f"{path}: {message}" if path else message]
 

@@ -7,6 +7,7 @@ VenturiError
 └── ApiError                has an HTTP status and an OpenAI error type
     ├── InvalidRequest      400
     │   ├── UnknownModel    404
+    │   ├── UnknownRoute    404  or 405
     │   └── BodyTooLarge    413
     ├── NoReplica           503  no pool can take the request
     ├── PoolBusy            503  queues are full
@@ -48,11 +49,10 @@ class ApiError(VenturiError):
     type: ClassVar[str] = "server_error"
     code: ClassVar[str] = "internal_error"
 
-    def __init__(self, message: str, *, param: str | None = None, retry_after_s: int | None = None) -> None:
+    def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
-        self.retry_after_s = retry_after_s
 
     def body(self) -> dict[str, Any]:
         """Return the JSON body: `{"error": {"message", "type", "param", "code"}}`."""
@@ -73,6 +73,13 @@ class UnknownModel(InvalidRequest):
 
     status = 404
     code = "model_not_found"
+
+
+class UnknownRoute(InvalidRequest):
+    """There is no such route, or it does not take this method."""
+
+    status = 404
+    code = "unknown_url"
 
 
 class BodyTooLarge(InvalidRequest):

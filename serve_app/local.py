@@ -171,9 +171,9 @@ class _Progress:
         return False
 
     def _say_trouble(self, name: str, message: str) -> None:
-        """Pass on the last line of what Serve says of a deployment, which ends a traceback."""
+        """Pass on the last line of a traceback that Serve reports; it tries again by itself."""
         last = message.strip().splitlines()[-1:]
-        if last and self._troubles.get(name) != last:
+        if "Traceback" in message and self._troubles.get(name) != last:
             self._troubles[name] = last
             self.system._progress(f"{name}: {last[0]}")
 

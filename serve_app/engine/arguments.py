@@ -20,9 +20,10 @@ def engine_arguments(settings: Settings, pool_name: str) -> dict[str, Any]:
         "tool_call_parser": "mistral",
         "enable_auto_tool_choice": True,
         "reasoning_parser": "mistral",
-        # The tokenizer's own grammars name control tokens, which only this backend can express; "auto"
-        # rewrites them for another one first, and then refuses what has become of them.
-        "structured_outputs_config": {"backend": "guidance"},
+        # The grammars that vLLM makes for this tokenizer (tools, schemas) name control tokens, which only
+        # `guidance` can express, and cover the reasoning too. By default vLLM applies a grammar only after
+        # the reasoning has ended, which at effort none never happens: nothing was enforced.
+        "structured_outputs_config": {"backend": "guidance", "enable_in_reasoning": True},
         "allowed_media_domains": [NO_FETCHING],
         "enable_log_requests": False,
     }

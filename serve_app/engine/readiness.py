@@ -42,5 +42,9 @@ async def check(open_stream: Callable[[Call], AsyncIterator[Head | bytes]], mode
         if status != 200:
             text = answer[:500].decode(errors="replace")
             raise StartError(f"readiness: effort {effort} answered {status}, not 200: {text}")
-        if (count := json.loads(answer)["usage"]["completion_tokens"]) != 1:
+        try:
+            count = json.loads(answer)["usage"]["completion_tokens"]
+        except (ValueError, LookupError, TypeError):
+            raise StartError(f"readiness: effort {effort} answered no completion: {answer[:500]!r}") from None
+        if count != 1:
             raise StartError(f"readiness: effort {effort} decoded {count} tokens, not 1")

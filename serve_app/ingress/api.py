@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from serve_app.config import Ingress, Model
-from serve_app.errors import AnswerTimeout, ApiError, InvalidRequest, UnknownModel
+from serve_app.errors import AnswerTimeout, ApiError, UnknownModel, UnknownRoute
 from serve_app.ingress import body as request_body
 from serve_app.ingress import streaming
 from serve_app.metrics import Metrics
@@ -88,7 +88,7 @@ def make_app(router: Router, model: Model, limits: Ingress, metrics: Metrics) ->
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
         # Unknown routes and methods, in OpenAI's shape as well.
-        refusal = InvalidRequest(f"{request.method} {request.url.path}: {error.detail}")
+        refusal = UnknownRoute(f"{request.method} {request.url.path}: {error.detail}")
         return _error(edge, refusal, status=error.status_code, headers=error.headers)
 
     @app.exception_handler(Exception)
@@ -195,6 +195,4 @@ def _error(
     status = status or error.status
     edge.metrics.errors.labels(status, error.code).inc()
     ours = {"x-venturi-pool": NO_ONE, "x-venturi-replica": NO_ONE, "x-venturi-reason": error.code}
-    if error.retry_after_s:
-        ours["retry-after"] = str(error.retry_after_s)
     return JSONResponse(error.body(), status_code=status, headers={**(headers or {}), **ours})

@@ -44,7 +44,10 @@ def refusal(opening: bytes) -> tuple[int, bytes] | None:
     if not opening.startswith(b'data: {"error"'):
         return None
     body = opening.split(b"\n\n", 1)[0].removeprefix(b"data: ")
-    code = json.loads(body)["error"].get("code")
+    try:
+        code = json.loads(body)["error"]["code"]
+    except (ValueError, LookupError, TypeError):
+        return None  # whatever it is, the client gets it as it came
     return code if isinstance(code, int) and 400 <= code < 600 else 500, body
 
 

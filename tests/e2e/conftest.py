@@ -1,6 +1,5 @@
 """One whole system, the real engine in both pools, for all tests of this folder."""
 
-import base64
 import json
 import socket
 from collections.abc import Iterator
@@ -52,9 +51,8 @@ def client(system: LocalSystem) -> Iterator[openai.OpenAI]:
 
 
 @pytest.fixture(scope="session")
-def checkpoint_tokens(checkpoint: Path) -> dict[str, int]:
-    """Ids of [THINK] and of some plain word in the pocket model's tokenizer."""
+def think_tokens(checkpoint: Path) -> tuple[int, int]:
+    """Ids of [THINK] and [/THINK] in the pocket model's tokenizer."""
     tekken = json.loads((checkpoint / "target/tekken.json").read_text())
-    special = {token["token_str"]: token["rank"] for token in tekken["special_tokens"]}
-    word = next(t["rank"] for t in tekken["vocab"] if base64.b64decode(t["token_bytes"]) == b" the")
-    return {"[THINK]": special["[THINK]"], "word": word + tekken["config"]["default_num_special_tokens"]}
+    ids = {token["token_str"]: token["rank"] for token in tekken["special_tokens"]}
+    return ids["[THINK]"], ids["[/THINK]"]

@@ -64,21 +64,26 @@ def test_stream_and_whole_answer_agree(client: openai.OpenAI, effort: str) -> No
     assert chunks[-1].choices[0].finish_reason == whole.choices[0].finish_reason
 
 
-def test_reasoning_stands_under_both_names(http: httpx.Client, checkpoint_tokens: dict[str, int]) -> None:
-    """What the model thinks is in `reasoning` and, the same, in `reasoning_content`."""
-    # The pocket model is random: only two tokens are allowed it, so some of these answers think.
-    think, word = checkpoint_tokens["[THINK]"], checkpoint_tokens["word"]
-    fields = {"allowed_token_ids": [think, word], "temperature": 1.0, "seed": 7, "n": 16}
-    answer = ask(http, reasoning_effort="high", **fields)
+@pytest.mark.parametrize("effort", ["none", "high"])
+def test_reasoning_stands_under_both_names(
+    http: httpx.Client, think_tokens: tuple[int, int], effort: str
+) -> None:
+    """What the model thinks is in `reasoning` and, the same, in `reasoning_content`, streamed too."""
+    # The pocket model is random: a grammar makes it think.
+    begin, end = think_tokens
+    grammar = f'start: <[{begin}]> "a \\"quoted\\" thought" <[{end}]> "an answer"'
+    fields = {"structured_outputs": {"grammar": grammar}, "max_tokens": 64, "reasoning_effort": effort}
+    answer = ask(http, **fields)
     assert answer.status_code == 200, answer.text
-    messages = [choice["message"] for choice in answer.json()["choices"]]
-    assert any(m["reasoning"] for m in messages)
-    assert all(m["reasoning_content"] == m["reasoning"] for m in messages)
-    streamed = ask(http, reasoning_effort="high", stream=True, **fields).text
+    message = answer.json()["choices"][0]["message"]
+    assert message["reasoning"] == message["reasoning_content"] == 'a "quoted" thought'
+    assert message["content"] == "an answer"
+    streamed = ask(http, stream=True, **fields).text
     events = [json.loads(line[6:]) for line in streamed.splitlines() if line.startswith("data: {")]
     deltas = [choice["delta"] for event in events for choice in event["choices"]]
-    assert any(d.get("reasoning") for d in deltas)
-    assert all(d.get("reasoning_content") == d.get("reasoning") for d in deltas)
+    for name in ("reasoning", "reasoning_content"):
+        assert "".join(delta.get(name) or "" for delta in deltas) == 'a "quoted" thought'
+    assert "".join(delta.get("content") or "" for delta in deltas) == "an answer"
 
 
 @pytest.mark.parametrize(

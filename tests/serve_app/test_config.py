@@ -103,6 +103,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     # Two values that contradict each other.
     ({f"{T}.plan": {"tp": 0}}, f"{T}.plan: tp=0 must be a whole number of at least 1"),
+    ({f"{T}.plan": {"tp": True}}, f"{T}.plan: tp=True must be a whole number of at least 1"),
+    ({f"{T}.replicas": True}, f"{T}.replicas: Input should be a valid integer, not True"),
     (
         {f"{T}.plan": {"ep": True}},
         f"{T}.plan: ep=True needs more than one rank, but tp*dp=1*1=1",

@@ -233,7 +233,7 @@ async def test_unknown_routes(method: str, path: str, status: int, message: str)
     """Routes and methods that are not there are refused in OpenAI's shape."""
     async with client(api(system({}))) as http:
         answer = await http.request(method, path)
-    assert refusal(answer) == (status, "invalid_request_error", "invalid_value", None)
+    assert refusal(answer) == (status, "invalid_request_error", "unknown_url", None)
     assert answer.json()["error"]["message"] == message
 
 
