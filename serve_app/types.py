@@ -36,14 +36,21 @@ class Head:
 
     status: int
     headers: Headers = ()
+    opening: bytes = b""
+    """The first piece of the body, if it came along: every item of a stream costs the ingress time."""
 
     def header(self, name: bytes) -> bytes | None:
         """Return the first header of that lower-case name, or None."""
         return next((value for key, value in self.headers if key == name), None)
 
-    def signed(self, replica: str) -> "Head":
-        """Return this head with the replica's id in it."""
-        return Head(self.status, (*self.headers, (REPLICA_HEADER, replica.encode())))
+    @property
+    def is_event_stream(self) -> bool:
+        """Whether the body is a stream of server-sent events."""
+        return (self.header(b"content-type") or b"").startswith(b"text/event-stream")
+
+    def signed(self, replica: str, opening: bytes = b"") -> "Head":
+        """Return this head with the replica's id and the body's first piece in it."""
+        return Head(self.status, (*self.headers, (REPLICA_HEADER, replica.encode())), opening)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,23 +54,35 @@ class EngineReplica:
         ]
 
     async def call(self, call: Call) -> AsyncIterator[Head | bytes]:
-        """Serve one request: first its Head, then its body. Cancelling the call stops the engine's work.
+        """Serve one request: its Head with the body's opening, then the rest of the body.
 
-        The Head names this replica: Serve may have sent the call to another one than the policy chose.
-        Raises EngineDead instead of vLLM's answer about that, so that the caller can try elsewhere.
+        Cancelling the call stops the engine's work. The Head names this replica: Serve may have sent
+        the call to another one than the policy chose. Raises EngineDead instead of vLLM's answer about
+        that, so that the caller can try elsewhere.
         """
         self._num_ongoing += 1
-        tells_of_death = False
+        may_tell_of_death = False
+        unsent: Head | None = None
         try:
             async for item in self._server.call(call):
                 if isinstance(item, Head):
-                    is_stream = (item.header(b"content-type") or b"").startswith(b"text/event-stream")
-                    tells_of_death = is_stream or item.status >= 500
-                if tells_of_death and self._server.errored:
-                    raise EngineDead(f"replica {self._id}: the engine has errored")
-                yield item.signed(self._id) if isinstance(item, Head) else item
+                    unsent = item
+                    may_tell_of_death = item.status >= 500 or item.is_event_stream
+                    continue
+                if may_tell_of_death:
+                    self._refuse_if_dead()
+                yield unsent.signed(self._id, opening=item) if unsent else item
+                unsent = None
+            if unsent:
+                if may_tell_of_death:
+                    self._refuse_if_dead()
+                yield unsent.signed(self._id)
         finally:
             self._num_ongoing -= 1
+
+    def _refuse_if_dead(self) -> None:
+        if self._server.errored:
+            raise EngineDead(f"replica {self._id}: the engine has errored")
 
     async def report(self) -> ReplicaReport:
         """Say what this replica is doing now."""
@@ -83,8 +95,7 @@ class EngineReplica:
 
     async def check_health(self) -> None:
         """Tell Serve of a dead engine (it asks every few seconds; `_leave_when_errored` is quicker)."""
-        if self._server.errored:
-            raise EngineDead("the engine has errored")
+        self._refuse_if_dead()
 
     async def _leave_when_errored(self) -> None:
         # A replica with a dead engine answers errors at once, and so attracts requests. Exiting ends

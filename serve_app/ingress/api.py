@@ -120,7 +120,7 @@ async def _chat(edge: Edge, request: Request) -> Response:
         asyncio.get_running_loop().time() - started
     )
     headers = _answer_headers(answer)
-    if "text/event-stream" in headers.get("content-type", ""):
+    if answer.head.is_event_stream:
         if refused := streaming.refusal(answer.opening):
             answer.release()
             return Response(refused[1], refused[0], headers | {"content-type": "application/json"})

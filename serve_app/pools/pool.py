@@ -46,7 +46,7 @@ class Lease:
         except StopAsyncIteration:
             raise ReplicaLost(f"replica {self.replica} ended without an answer") from None
         assert isinstance(item, Head), f"a stream begins with Head, not {type(item).__name__}"
-        self.opening = await self._piece()
+        self.opening = item.opening or await self._piece()
         return item
 
     async def _piece(self) -> bytes:

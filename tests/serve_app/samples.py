@@ -46,7 +46,7 @@ def args(changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
 
 def head(replica: str, content_type: str = "application/json", status: int = 200) -> Head:
     """Return the head of an answer that `replica` has signed, as real replicas do."""
-    return Head(status, ((b"content-type", content_type.encode()),)).signed(replica)
+    return Head(status, ((b"content-type", content_type.encode()),)).signed(replica, b"")
 
 
 @dataclass

@@ -39,18 +39,18 @@ class Replica(EngineReplica):
 
 
 async def test_an_answer_is_signed_and_counted() -> None:
-    """The head names the replica, and the request is ongoing until its last byte."""
+    """The head names the replica and brings the opening; the request is ongoing until its last byte."""
     replica = Replica(Server(Head(200), b"a", b"b"))
     stream = replica.call(CALL)
-    assert await anext(stream) == Head(200).signed("r1")
+    assert await anext(stream) == Head(200).signed("r1", b"a")
     assert await replica.report() == ReplicaReport("r1", 1)
-    assert [item async for item in stream] == [b"a", b"b"]
+    assert [item async for item in stream] == [b"b"]
     assert await replica.report() == ReplicaReport("r1", 0)
 
 
 async def test_an_answer_given_up_is_not_ongoing() -> None:
     """A request that is closed early, or fails, is no longer counted."""
-    replica = Replica(Server(Head(200), ZeroDivisionError()))
+    replica = Replica(Server(Head(200), b"a", ZeroDivisionError()))
     stream: Any = replica.call(CALL)
     await anext(stream)
     await stream.aclose()
@@ -80,8 +80,8 @@ async def test_an_engine_that_dies_in_a_stream(kind: bytes, is_dead: bool) -> No
     """A stream breaks off when its engine has died; a whole answer that is there already is still good."""
     server = Server(Head(200, ((b"content-type", kind),)), b"a", b"b")
     stream = Replica(server).call(CALL)
-    await anext(stream)
-    assert await anext(stream) == b"a"
+    assert isinstance(head := await anext(stream), Head)
+    assert head.opening == b"a"
     server.errored = True
     if is_dead:
         with pytest.raises(EngineDead):
