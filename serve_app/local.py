@@ -26,8 +26,11 @@ MARK = "VENTURI_LOCAL_RUN"
 POLL_PERIOD_S = 0.5
 STOP_PATIENCE_S = 15.0
 
-# Measured in tests/bench/overhead.py; README.md has the table.
-RAY_SERVE_SETTINGS: dict[str, str] = {}
+RAY_SERVE_SETTINGS = {
+    # Ray would run its workers, and so the engines, behind everything else on the machine.
+    "RAY_worker_niceness": "0",
+}
+"""Environment of Ray itself: what won in tests/bench/overhead.py, whose table is in README.md."""
 
 
 @dataclass
