@@ -55,9 +55,14 @@ NAMES = (SHIPPED, *VENTURI)
 DEFAULT = next((name for name, settings in VENTURI.items() if settings == RAY_SERVE_SETTINGS), "venturi")
 """The variant that `make serve` starts."""
 
-ONE_THREAD = {"VLLM_CPU_OMP_THREADS_BIND": str(min(os.sched_getaffinity(0)))}
-"""The engine computes on one core, as it would on a GPU: of a thread on every core, each waits for the others
-at each operation whenever anything else runs, and little but that would be measured."""
+QUIET_ENGINE = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": "1"}
+"""Makes a CPU engine take processor time as one on a GPU does: in one process and thread, and only while
+it computes. As it comes, it is two processes that poll each other without rest while there are requests and a
+second longer, and threads on all cores that wait for each other: everything else would get what they leave,
+and little but that would be measured."""
+
+SETTLE_S = 0.5
+"""Pause before each block, for what the last one left behind."""
 
 NUM_TOKENS = 16
 NUM_WARMUP = 32
@@ -172,6 +177,7 @@ class Meter:
         return blocks
 
     def _block(self, name: str, server: System, concurrency: int, num_requests: int, number: int) -> Block:
+        time.sleep(SETTLE_S)
         before = server.usage()
         measured = self._drive(server, concurrency, num_requests, number)
         groups_s, machine_s = server.usage().since(before)
@@ -205,7 +211,7 @@ def one_pool(folder: Path) -> ServeFile:
     tree["http_options"]["port"] = free_port()
     args = tree["applications"][0]["args"]
     args["pools"] = {POOL: args["pools"][POOL] | {"efforts": ["none", "high"]}}
-    args["env"] = args.get("env", {}) | ONE_THREAD
+    args["env"] = args.get("env", {}) | QUIET_ENGINE
     path = folder / "overhead.yaml"
     path.write_text(yaml.safe_dump(tree))
     return load(path)
