@@ -42,17 +42,26 @@ SERVE_FILE = PROJECT_ROOT / "deploy" / "local.yaml"
 POOL = "throughput"
 
 SHIPPED = "vllm-shipped"
-HAPROXY = {"RAY_SERVE_ENABLE_HA_PROXY": "1"}
-OPTIMIZED = {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
-VENTURI: dict[str, dict[str, str]] = {
-    "venturi": {},
-    "venturi-haproxy": HAPROXY,
-    "venturi-optimized": OPTIMIZED,
-    "venturi-both": HAPROXY | OPTIMIZED,
+HAPROXY = "RAY_SERVE_ENABLE_HA_PROXY"
+OPTIMIZED = "RAY_SERVE_THROUGHPUT_OPTIMIZED"
+SWITCHES: dict[str, tuple[str, ...]] = {
+    "venturi": (),
+    "venturi-haproxy": (HAPROXY,),
+    "venturi-optimized": (OPTIMIZED,),
+    "venturi-both": (HAPROXY, OPTIMIZED),
+}
+"""Which of two switches each variant of Venturi turns on; the other settings are those of `make serve`."""
+VENTURI = {
+    name: RAY_SERVE_SETTINGS | {switch: str(int(switch in on)) for switch in (HAPROXY, OPTIMIZED)}
+    for name, on in SWITCHES.items()
 }
 """Ray Serve's settings of each variant of Venturi."""
 NAMES = (SHIPPED, *VENTURI)
-DEFAULT = next((name for name, settings in VENTURI.items() if settings == RAY_SERVE_SETTINGS), "venturi")
+DEFAULT = next(
+    name
+    for name, on in SWITCHES.items()
+    if all((RAY_SERVE_SETTINGS.get(switch) == "1") == (switch in on) for switch in (HAPROXY, OPTIMIZED))
+)
 """The variant that `make serve` starts."""
 
 QUIET_ENGINE = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": "1"}

@@ -20,9 +20,6 @@ from tests.bench import cpu
 START_TIMEOUT_S = 240.0
 STOP_PATIENCE_S = 20.0
 
-SAME_PRIORITY = {"RAY_worker_niceness": "0"}
-"""Ray gives its workers a low priority. Here it would measure who else uses the machine."""
-
 Say = Callable[[str], None]
 
 
@@ -133,8 +130,7 @@ class Venturi:
 
     def start(self) -> None:
         """Return when every pool takes traffic. Raises StartError."""
-        settings = {**self.ray_serve_settings, **SAME_PRIORITY}
-        self._system = LocalSystem(self.file, self.dashboard_port, self.say, settings)
+        self._system = LocalSystem(self.file, self.dashboard_port, self.say, dict(self.ray_serve_settings))
         self._system.start(START_TIMEOUT_S)
 
     def stop(self) -> None:
