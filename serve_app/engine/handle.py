@@ -11,6 +11,8 @@ from serve_app.errors import PoolBusy, ReplicaLost
 from serve_app.types import Call, Head, ReplicaReport
 
 REPORT_TIMEOUT_S = 1.0
+METRICS_TIMEOUT_S = 8.0
+"""A busy engine takes its time over a page of metrics; Prometheus gives up after 10 s by default."""
 
 
 class HandleBackend:
@@ -22,13 +24,13 @@ class HandleBackend:
 
     async def reports(self) -> Sequence[ReplicaReport]:
         """Ask every running replica; those that fail or take longer than REPORT_TIMEOUT_S are left out."""
-        return [r for r in await self._ask_all("report") if isinstance(r, ReplicaReport)]
+        return [r for r in await self._ask_all("report", REPORT_TIMEOUT_S) if isinstance(r, ReplicaReport)]
 
     async def metrics(self) -> Sequence[tuple[str, bytes]]:
-        """Return (replica, Prometheus text) of every replica that answers."""
-        return [m for m in await self._ask_all("metrics") if isinstance(m, tuple)]
+        """Return (replica, Prometheus text) of every replica that answers within METRICS_TIMEOUT_S."""
+        return [m for m in await self._ask_all("metrics", METRICS_TIMEOUT_S) if isinstance(m, tuple)]
 
-    async def _ask_all(self, method: str) -> list[object]:
+    async def _ask_all(self, method: str, timeout_s: float) -> list[object]:
         """Return each replica's answer, or the exception instead of it.
 
         The public `results_async` has one timeout for all: there, one replica that hangs would hide
@@ -38,7 +40,7 @@ class HandleBackend:
             results = await self._handle.broadcast(method)._fetch_replica_results_async()
         except DeploymentUnavailableError:
             return []
-        answers = (asyncio.wait_for(result.get_async(), REPORT_TIMEOUT_S) for result in results)
+        answers = (asyncio.wait_for(result.get_async(), timeout_s) for result in results)
         return list(await asyncio.gather(*answers, return_exceptions=True))
 
     def open(self, replica: str, call: Call) -> "HandleStream":

@@ -96,6 +96,8 @@ def test_reasoning_stands_under_both_names(
         ({"messages": []}, 400, []),
         ({"max_tokens": 100_000}, 400, ["100000", "8192"]),
         ({"stream": True, "max_tokens": 0}, 400, ["max_tokens"]),
+        # vLLM finds this one only when the stream has begun.
+        ({"stream": True, "structured_outputs": {"grammar": "start ::= <<"}}, 400, ["Grammar"]),
     ],
 )
 def test_bad_requests_are_refused_in_openai_shape(
@@ -145,6 +147,19 @@ def test_drafts_are_made_and_accepted_in_the_latency_pool_only(http: httpx.Clien
     assert total(http, "vllm:spec_decode_num_drafts_total", pool="throughput") == 0
 
 
+@pytest.mark.parametrize(
+    "fields", [{"logit_bias": {"1278": 100}}, {"min_p": 0.1}, {"allowed_token_ids": [1278, 2000]}]
+)
+def test_what_a_draft_head_does_not_honour_goes_elsewhere(
+    http: httpx.Client, fields: dict[str, object]
+) -> None:
+    """A request that speculation would refuse, or get wrong, is served without it, at its own effort."""
+    answer = ask(http, reasoning_effort="high", **fields)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-venturi-pool"] == "throughput"
+    assert answer.headers["x-venturi-reason"] == "plain-decoding"
+
+
 def test_same_request_id_twice_at_once_is_served_twice(http: httpx.Client) -> None:
     """A client that repeats its x-request-id gets an answer each time."""
     statuses: list[int] = []
@@ -178,10 +193,10 @@ def test_engine_is_idle_soon_after_the_client_is_gone(http: httpx.Client, effort
     if stream:
         with http.stream("POST", "/v1/chat/completions", json=body) as answer:
             next(answer.iter_lines())
-            wait_until(lambda: running(http, pool) == 1, 5.0)
+            wait_until(lambda: running(http, pool) == 1, 10.0)
     else:
         with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{http.base_url}v1/chat/completions", json=body, timeout=1.5)
+            http.post("/v1/chat/completions", json=body, timeout=1.5)
     wait_until(lambda: running(http, pool) == 0, 2.0)
 
 
