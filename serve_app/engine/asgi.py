@@ -1,7 +1,7 @@
 """How does one call into an ASGI app become a head and then bytes?"""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Scope
@@ -34,7 +34,7 @@ def _scope(call: Call) -> Scope:
 
 async def stream(
     app: ASGIApp, call: Call, rewrite: Callable[[bytes], bytes] = lambda body: body
-) -> AsyncIterator[Head | bytes]:
+) -> AsyncGenerator[Head | bytes, None]:
     """Run `call` through `app`; yield its Head, then its body.
 
     Body messages that are ready together are joined into one item, so a slow consumer gets fewer

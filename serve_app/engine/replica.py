@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 import ray
@@ -64,15 +65,18 @@ class EngineReplica:
         may_tell_of_death = False
         unsent: Head | None = None
         try:
-            async for item in self._server.call(call):
-                if isinstance(item, Head):
-                    unsent = item
-                    may_tell_of_death = item.status >= 500 or item.is_event_stream
-                    continue
-                if may_tell_of_death:
-                    self._refuse_if_dead()
-                yield unsent.signed(self._id, opening=item) if unsent else item
-                unsent = None
+            # Closed here and now, whatever ends this: left to the garbage collector, vLLM would learn late
+            # that the client is gone.
+            async with aclosing(self._server.call(call)) as items:
+                async for item in items:
+                    if isinstance(item, Head):
+                        unsent = item
+                        may_tell_of_death = item.status >= 500 or item.is_event_stream
+                        continue
+                    if may_tell_of_death:
+                        self._refuse_if_dead()
+                    yield unsent.signed(self._id, opening=item) if unsent else item
+                    unsent = None
             if unsent:
                 if may_tell_of_death:
                     self._refuse_if_dead()

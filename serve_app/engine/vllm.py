@@ -2,7 +2,7 @@
 
 import asyncio
 import warnings
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import is_dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -61,7 +61,7 @@ class VllmServer:
         app.state.server = SimpleNamespace(should_exit=False)
         return cls(app, engine)
 
-    def call(self, call: Call) -> AsyncIterator[Head | bytes]:
+    def call(self, call: Call) -> AsyncGenerator[Head | bytes, None]:
         """Run one HTTP call through vLLM's app; see `asgi.stream` for what is yielded and how it ends."""
         return asgi.stream(self._app, call, under_both_names)
 

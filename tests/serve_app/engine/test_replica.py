@@ -1,6 +1,6 @@
 """One replica around a server: what it signs, counts and reports, and what it says of a dead engine."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -19,11 +19,16 @@ class Server:
         self._script = script
         self.errored = errored
         self.calls: list[Call] = []
+        self.num_closed = 0
 
-    def call(self, call: Call) -> AsyncIterator[Head | bytes]:
+    async def call(self, call: Call) -> AsyncGenerator[Head | bytes, None]:
         """Replay the script."""
         self.calls.append(call)
-        return ScriptedStream(self._script)
+        try:
+            async for item in ScriptedStream(self._script):
+                yield item
+        finally:
+            self.num_closed += 1
 
 
 class Replica(EngineReplica):
@@ -49,11 +54,13 @@ async def test_an_answer_is_signed_and_counted() -> None:
 
 
 async def test_an_answer_given_up_is_not_ongoing() -> None:
-    """A request that is closed early, or fails, is no longer counted."""
-    replica = Replica(Server(Head(200), b"a", ZeroDivisionError()))
+    """A request that is closed early, or fails, is no longer counted, and its server knows at once."""
+    server = Server(Head(200), b"a", ZeroDivisionError())
+    replica = Replica(server)
     stream: Any = replica.call(CALL)
     await anext(stream)
     await stream.aclose()
+    assert server.num_closed == 1
     with pytest.raises(ZeroDivisionError):
         [item async for item in replica.call(CALL)]
     assert await replica.report() == ReplicaReport("r1", 0)
