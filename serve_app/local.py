@@ -3,14 +3,16 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import psutil
@@ -29,11 +31,16 @@ STOP_PATIENCE_S = 10.0
 RAY_SERVE_SETTINGS = {
     # Ray would run its workers, and so the engines, behind everything else on the machine.
     "RAY_worker_niceness": "0",
-    # HAProxy in place of Serve's proxy in Python, and gRPC in place of actor calls.
-    "RAY_SERVE_ENABLE_HA_PROXY": "1",
-    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
 }
-"""Environment of Ray itself: what won in tests/bench/overhead.py, whose table is in README.md."""
+"""Environment of Ray itself. README.md has what HAProxy and Serve's throughput settings gain, and cost."""
+
+
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 @dataclass
@@ -46,6 +53,7 @@ class LocalSystem:
     ray_serve_settings: dict[str, str] = field(default_factory=lambda: dict(RAY_SERVE_SETTINGS))
     _run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     _ray: "subprocess.Popen[bytes] | None" = None
+    _ray_output: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
     _began_s: float = field(default_factory=time.monotonic)
 
     @property
@@ -114,7 +122,9 @@ class LocalSystem:
             *("--include-dashboard=true", f"--dashboard-port={self.dashboard_port}"),
             *("--dashboard-host=127.0.0.1", "--node-ip-address=127.0.0.1", "--log-color=false"),
         ]
-        env = process_environment() | self.ray_serve_settings | {MARK: self._run_id}
+        # HAProxy's own two ports are fixed otherwise, and a second system on this machine would fail.
+        ports = {f"RAY_SERVE_HAPROXY_{name}_PORT": str(free_port()) for name in ("METRICS", "STATS")}
+        env = process_environment() | ports | self.ray_serve_settings | {MARK: self._run_id}
         env.pop("RAY_ADDRESS", None)
         # Its own session: a Ctrl-C in the terminal reaches this process alone, which stops the rest in order.
         self._ray = subprocess.Popen(
@@ -122,14 +132,12 @@ class LocalSystem:
             cwd=PROJECT_ROOT,
             env=env,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=self._ray_output,
+            stderr=subprocess.STDOUT,
             start_new_session=True,
         )
 
     def _refuse_taken_ports(self) -> None:
-        import socket
-
         for name, port in (("http_options.port", self.file.port), ("dashboard port", self.dashboard_port)):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -139,7 +147,11 @@ class LocalSystem:
         deadline_s = time.monotonic() + timeout_s
         while not done():
             if self._ray is not None and self._ray.poll() is not None:
-                raise StartError(f"Ray ended with status {self._ray.returncode} before {what} came up")
+                self._ray_output.seek(0)
+                said = self._ray_output.read().decode(errors="replace").strip()[-2000:]
+                raise StartError(
+                    f"Ray ended with status {self._ray.returncode} before {what} came up; it said:\n{said}"
+                )
             if time.monotonic() > deadline_s:
                 raise StartError(f"{what} did not come up within {timeout_s:.0f} s")
             time.sleep(POLL_PERIOD_S)

@@ -1,7 +1,6 @@
 """One whole system, the real engine in both pools, for all tests of this folder."""
 
 import json
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,15 +11,7 @@ import yaml
 
 from serve_app import serve_file
 from serve_app.config import PROJECT_ROOT
-from serve_app.local import LocalSystem
-
-
-def free_port() -> int:
-    """Return a TCP port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+from serve_app.local import LocalSystem, free_port
 
 
 @pytest.fixture(scope="session")

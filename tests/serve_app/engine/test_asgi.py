@@ -87,7 +87,7 @@ async def test_head_before_the_body_is_there() -> None:
     """The head is not held back until the first byte of the body."""
     stream = asgi.stream(app_of(b"late", pause_s=60), GET)
     assert isinstance(await asyncio.wait_for(anext(stream), 5), Head)
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
 
 
 async def test_a_quick_consumer_gets_every_message() -> None:
@@ -181,7 +181,7 @@ async def test_early_close_is_a_disconnect() -> None:
     app = Endless(heeds=True)
     stream = asgi.stream(app, GET)
     assert [await anext(stream), await anext(stream)] == [Head(200), b"a"]
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     await until(lambda: app.ended_by is not None)
     assert (app.heard, app.ended_by) == (True, "itself")
 
@@ -192,7 +192,7 @@ async def test_an_app_that_ignores_the_disconnect_is_cancelled(monkeypatch: pyte
     app = Endless(heeds=False)
     stream = asgi.stream(app, GET)
     await anext(stream)
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     await until(lambda: app.heard)
     assert app.ended_by is None
     await until(lambda: app.ended_by is not None)
@@ -227,7 +227,7 @@ async def test_starlettes_own_streams_stop() -> None:
     stream = asgi.stream(Starlette(routes=[Route("/", endpoint)]), GET)
     await anext(stream)
     assert await anext(stream) == b"word "
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     await asyncio.wait_for(stopped.wait(), 1)
 
 
