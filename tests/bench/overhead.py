@@ -13,7 +13,6 @@ import multiprocessing
 import os
 import shlex
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -29,7 +28,7 @@ from typing import TypeVar
 import yaml
 
 from serve_app.config import PROJECT_ROOT
-from serve_app.local import RAY_SERVE_SETTINGS
+from serve_app.local import RAY_SERVE_SETTINGS, free_port
 from serve_app.serve_file import ServeFile, load
 from tests.bench.figures import FIXED, Block, summarise, table, verdicts
 from tests.bench.load import Job, Measured, drive, percentile, prompts
@@ -86,7 +85,7 @@ class Extent:
     """Requests a block, by concurrency."""
 
 
-FULL = Extent(3, {1: 40, 8: 160, 32: 320})
+FULL = Extent(3, {1: 24, 8: 96, 32: 192})
 QUICK = Extent(1, {1: 16, 8: 64, 32: 96})
 SLOW = Extent(1, {1: 8, 8: 24, 32: 64})
 """For vLLM's server as shipped, which answers two requests a second."""
@@ -224,13 +223,6 @@ def one_pool(folder: Path) -> ServeFile:
     path = folder / "overhead.yaml"
     path.write_text(yaml.safe_dump(tree))
     return load(path)
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def circumstances(seed: int) -> dict[str, object]:
