@@ -53,7 +53,7 @@ class LocalSystem:
     ray_serve_settings: dict[str, str] = field(default_factory=lambda: dict(RAY_SERVE_SETTINGS))
     _run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     _ray: "subprocess.Popen[bytes] | None" = None
-    _ray_output: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
+    _ray_output: IO[bytes] | None = None
     _began_s: float = field(default_factory=time.monotonic)
 
     @property
@@ -90,15 +90,18 @@ class LocalSystem:
         with contextlib.suppress(httpx.HTTPError):
             # Engines that are asked leave nothing behind; nobody waits for those that take long.
             httpx.delete(f"{self.dashboard_url}/api/serve/applications/", timeout=STOP_PATIENCE_S / 2)
-        self._ray.terminate()
+        ray, self._ray = self._ray, None
+        ray.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._ray.wait(STOP_PATIENCE_S)
-        self._ray = None
+            ray.wait(STOP_PATIENCE_S)
         _, alive = psutil.wait_procs(list(self.processes()), timeout=3)
         for process in alive:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(alive, timeout=5)
+        ray.wait()
+        if self._ray_output:
+            self._ray_output.close()
         left = [p.pid for p in self.processes()]
         self._progress(f"stopped; processes left: {left or 'none'}")
 
@@ -126,6 +129,7 @@ class LocalSystem:
         ports = {f"RAY_SERVE_HAPROXY_{name}_PORT": str(free_port()) for name in ("METRICS", "STATS")}
         env = process_environment() | ports | self.ray_serve_settings | {MARK: self._run_id}
         env.pop("RAY_ADDRESS", None)
+        self._ray_output = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
         # Its own session: a Ctrl-C in the terminal reaches this process alone, which stops the rest in order.
         self._ray = subprocess.Popen(
             command,
@@ -147,14 +151,18 @@ class LocalSystem:
         deadline_s = time.monotonic() + timeout_s
         while not done():
             if self._ray is not None and self._ray.poll() is not None:
-                self._ray_output.seek(0)
-                said = self._ray_output.read().decode(errors="replace").strip()[-2000:]
                 raise StartError(
-                    f"Ray ended with status {self._ray.returncode} before {what} came up; it said:\n{said}"
+                    f"Ray ended with status {self._ray.returncode} before {what} came up; it said:\n"
+                    f"{self._said_by_ray()}"
                 )
             if time.monotonic() > deadline_s:
                 raise StartError(f"{what} did not come up within {timeout_s:.0f} s")
             time.sleep(POLL_PERIOD_S)
+
+    def _said_by_ray(self) -> str:
+        assert self._ray_output is not None
+        self._ray_output.seek(0)
+        return self._ray_output.read().decode(errors="replace").strip()[-2000:]
 
     def _dashboard_is_up(self) -> bool:
         return _get(f"{self.dashboard_url}/api/serve/applications/") is not None

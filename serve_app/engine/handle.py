@@ -22,9 +22,11 @@ class HandleBackend:
         self._handle = handle
         self._streaming = handle.options(method_name="call", stream=True)
 
-    async def reports(self) -> Sequence[ReplicaReport]:
-        """Ask every running replica; those that fail or take longer than REPORT_TIMEOUT_S are left out."""
-        return [r for r in await self._ask_all("report", REPORT_TIMEOUT_S) if isinstance(r, ReplicaReport)]
+    async def reports(self) -> Sequence[ReplicaReport | None]:
+        """Ask every running replica: None for one silent for REPORT_TIMEOUT_S, nothing for a dead one."""
+        answers = await self._ask_all("report", REPORT_TIMEOUT_S)
+        known = (a if isinstance(a, ReplicaReport) else None for a in answers if not isinstance(a, RayError))
+        return list(known)
 
     async def metrics(self) -> Sequence[tuple[str, bytes]]:
         """Return (replica, Prometheus text) of every replica that answers within METRICS_TIMEOUT_S."""

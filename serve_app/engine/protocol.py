@@ -28,8 +28,8 @@ class ReplicaStream(Protocol):
 class Backend(Protocol):
     """The replicas of one pool."""
 
-    async def reports(self) -> Sequence[ReplicaReport]:
-        """Ask every replica for its report; a replica that cannot answer is left out."""
+    async def reports(self) -> Sequence[ReplicaReport | None]:
+        """Ask every replica for its report: None for one that is there but did not answer in time."""
         ...
 
     async def metrics(self) -> Sequence[tuple[str, bytes]]:

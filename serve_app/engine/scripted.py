@@ -44,16 +44,19 @@ class ScriptedBackend:
 
     replicas: dict[str, Sequence[Step]] = field(default_factory=dict)
     num_ongoing: dict[str, int] = field(default_factory=dict)
+    num_silent: int = 0
+    """Replicas that are there but do not report in time."""
     texts: dict[str, bytes] = field(default_factory=dict)
     """What each replica that answers shows as its metrics."""
     calls: list[tuple[str, Call]] = field(default_factory=list)
     streams: list[ScriptedStream] = field(default_factory=list)
     on_reports: Callable[[], None] = lambda: None
 
-    async def reports(self) -> Sequence[ReplicaReport]:
+    async def reports(self) -> Sequence[ReplicaReport | None]:
         """Report every replica."""
         self.on_reports()
-        return [ReplicaReport(name, self.num_ongoing.get(name, 0)) for name in self.replicas]
+        reports = [ReplicaReport(name, self.num_ongoing.get(name, 0)) for name in self.replicas]
+        return [*reports, *[None] * self.num_silent]
 
     async def metrics(self) -> Sequence[tuple[str, bytes]]:
         """Return the texts."""

@@ -16,6 +16,7 @@ class _Replica:
     report: ReplicaReport
     reported_at_s: float
     leases_since: int = 0
+    is_suspect: bool = False
 
 
 @dataclass
@@ -93,14 +94,23 @@ class Pool:
     _replicas: dict[str, _Replica] = field(default_factory=dict)
 
     async def refresh(self) -> None:
-        """Ask the replicas for reports; one that did not answer is forgotten."""
+        """Ask the replicas for reports. What is not there any more is forgotten.
+
+        While some replica is silent, nobody can tell which of those known it is: they are kept, and age.
+        """
         reports = await self.backend.reports()
         now = self.clock()
-        self._replicas = {r.replica: _Replica(r, now) for r in reports}
+        kept = self._replicas if None in reports else {}
+        self._replicas = kept | {r.replica: _Replica(r, now) for r in reports if r}
 
-    def forget(self, replica: str) -> None:
-        """Drop a replica that failed, until it reports again."""
-        self._replicas.pop(replica, None)
+    def suspect(self, replica: str) -> None:
+        """Show a replica that failed in no snapshot until it reports again."""
+        if known := self._replicas.get(replica):
+            known.is_suspect = True
+
+    def has(self, replica: str) -> bool:
+        """Whether the replica is there, as far as is known."""
+        return replica in self._replicas
 
     def snapshot(self) -> PoolSnapshot:
         """Return what is known now; it does not change afterwards."""
@@ -111,6 +121,7 @@ class Pool:
             tuple(
                 ReplicaSnapshot(name, r.report.num_ongoing + r.leases_since, now - r.reported_at_s)
                 for name, r in sorted(self._replicas.items())
+                if not r.is_suspect
             ),
             self.speculates,
         )

@@ -9,7 +9,7 @@ from random import Random
 from serve_app.errors import NoReplica, PoolBusy, ReplicaLost
 from serve_app.metrics import Metrics
 from serve_app.pools.directory import Directory
-from serve_app.pools.pool import Lease
+from serve_app.pools.pool import Lease, Pool
 from serve_app.router.policy import decide, healthy
 from serve_app.types import Call, Decision, Effort, Head, RequestFeatures, Rules
 
@@ -17,6 +17,9 @@ logger = logging.getLogger("ray.serve")
 
 ABSENT_PATIENCE_S = 1.0
 """How long a request waits for a replica when none is known: covers the first moments of an ingress."""
+
+ABSENCE_CHECK_S = 0.25
+"""How often a request that waits for its head looks whether its replica is still there."""
 
 
 @dataclass
@@ -39,6 +42,24 @@ class Answer:
     def release(self) -> None:
         """Give up the rest of the answer and stop the engine. Safe to call again."""
         self._lease.release()
+
+
+async def _head(pool: Pool, lease: Lease) -> Head:
+    """Wait for the head as long as the replica is there. Raises ReplicaLost, PoolBusy.
+
+    A request that is sent just as its pool's last replica dies would otherwise wait in the handle
+    until another one has started.
+    """
+    waiting = asyncio.ensure_future(lease.head())
+    try:
+        while not (await asyncio.wait({waiting}, timeout=ABSENCE_CHECK_S))[0]:
+            if not pool.has(lease.replica):
+                raise ReplicaLost(f"replica {lease.replica} is gone")
+        return waiting.result()
+    finally:
+        if not waiting.done():
+            waiting.cancel()
+            await asyncio.wait({waiting})
 
 
 class Router:
@@ -71,14 +92,14 @@ class Router:
             pool = self._directory.pools[decision.pool]
             lease = pool.acquire(decision.replica, call)
             try:
-                head = await lease.head()
+                head = await _head(pool, lease)
             except (PoolBusy, ReplicaLost) as error:
                 lease.release()
                 logger.warning(f"pool {decision.pool}: {error}; trying another replica")
                 tried.add(decision.replica)
                 refusal = error
                 if isinstance(error, ReplicaLost):
-                    pool.forget(decision.replica)
+                    pool.suspect(decision.replica)
                 self._metrics.retries.labels(decision.pool, error.code).inc()
                 continue
             except BaseException:

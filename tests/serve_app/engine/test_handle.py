@@ -140,10 +140,10 @@ def fail() -> object:
 
 
 async def test_one_bad_replica_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A replica that fails, and one that hangs for REPORT_TIMEOUT_S seconds, are left out."""
+    """A replica that has died is left out; one that hangs for REPORT_TIMEOUT_S seconds is told apart."""
     monkeypatch.setattr(handle, "REPORT_TIMEOUT_S", 0.05)
     fake: Any = Handle(lambda: ReplicaReport("a", 1), fail, lambda: None, lambda: ReplicaReport("d", 2))
-    assert await HandleBackend(fake).reports() == [ReplicaReport("a", 1), ReplicaReport("d", 2)]
+    assert await HandleBackend(fake).reports() == [ReplicaReport("a", 1), None, ReplicaReport("d", 2)]
     assert fake.asked == ["report"]
 
 

@@ -61,14 +61,31 @@ async def test_the_silent_are_forgotten(pool: Pool, backend: ScriptedBackend) ->
     assert [r.replica for r in pool.snapshot().replicas] == ["b"]
 
 
-async def test_forget(pool: Pool) -> None:
-    """A replica that failed is not known until it reports again; forgetting a stranger is harmless."""
+async def test_suspect(pool: Pool) -> None:
+    """A replica that failed is in no snapshot until it reports again, but still there; strangers are not."""
     await pool.refresh()
-    pool.forget("a")
-    pool.forget("never seen")
+    pool.suspect("a")
+    pool.suspect("never seen")
     assert [r.replica for r in pool.snapshot().replicas] == ["b"]
+    assert pool.has("a")
+    assert not pool.has("never seen")
     await pool.refresh()
     assert [r.replica for r in pool.snapshot().replicas] == ["a", "b"]
+
+
+async def test_while_one_is_silent_all_that_were_known_age(
+    pool: Pool, backend: ScriptedBackend, clock: Clock
+) -> None:
+    """A silent replica has no name, so each known one that did not report may be it."""
+    await pool.refresh()
+    clock.now_s += 1.5
+    backend.num_silent = 1
+    backend.replicas.pop("a")
+    await pool.refresh()
+    assert [(r.replica, r.age_s) for r in pool.snapshot().replicas] == [("a", 1.5), ("b", 0.0)]
+    backend.num_silent = 0
+    await pool.refresh()
+    assert not pool.has("a")
 
 
 async def test_a_failed_refresh_leaves_the_reports_to_age(
@@ -96,10 +113,10 @@ async def test_repr_counts_replicas_and_leases(pool: Pool) -> None:
     assert repr(pool) == "<Pool throughput: 2 replicas, 0 leases>"
 
 
-async def test_a_forgotten_replica_may_still_be_leased(pool: Pool) -> None:
-    """Between decision and lease a replica may be forgotten; the lease is counted all the same."""
+async def test_a_suspect_replica_may_still_be_leased(pool: Pool) -> None:
+    """Between decision and lease a replica may have failed; the lease is counted all the same."""
     await pool.refresh()
-    pool.forget("a")
+    pool.suspect("a")
     lease = pool.acquire("a", CALL)
     assert pool.num_leases == 1
     lease.release()

@@ -193,3 +193,17 @@ async def test_an_answer_may_have_no_body() -> None:
     answer = await parts.router.route(NONE, CALL)
     assert await gather(answer.body()) == []
     assert parts.num_leases() == FREE
+
+
+async def test_a_replica_that_goes_before_its_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that waits for a replica which is not there any more is taken to the next one."""
+    monkeypatch.setattr(dispatch, "ABSENCE_CHECK_S", 0.01)
+    parts = await system({"t1": (60.0,)}, {"l1": (head("l1"), b"{}")}).refresh()
+    routing = asyncio.ensure_future(parts.router.route(NONE, CALL))
+    await until(lambda: parts.asked() == ["t1"])
+    parts.backends["throughput"].replicas.clear()
+    await parts.refresh()
+    answer = await routing
+    assert answer.decision == Decision("latency", "l1", Reason.NO_HEALTHY_REPLICA)
+    assert parts.num_leases() == {"throughput": 0, "latency": 1}
+    answer.release()
