@@ -193,7 +193,7 @@ def test_engine_is_idle_soon_after_the_client_is_gone(http: httpx.Client, effort
     if stream:
         with http.stream("POST", "/v1/chat/completions", json=body) as answer:
             next(answer.iter_lines())
-            wait_until(lambda: running(http, pool) == 1, 10.0)
+            wait_until(lambda: running(http, pool) == 1, 30.0)
     else:
         with pytest.raises(httpx.ReadTimeout):
             http.post("/v1/chat/completions", json=body, timeout=1.5)
