@@ -72,7 +72,7 @@ class LocalSystem:
         self._refuse_taken_ports()
         self._progress("starting Ray")
         self._start_ray()
-        self._until(self._dashboard_is_up, "Ray's dashboard", timeout_s=60.0)
+        self._until(self._dashboard_is_up, "Ray's dashboard", timeout_s=120.0)
         self._progress(f"deploying {self.file.path}")
         tree = yaml.safe_load(self.file.path.read_text())
         answer = httpx.put(f"{self.dashboard_url}/api/serve/applications/", json=tree, timeout=60.0)

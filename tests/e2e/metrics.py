@@ -7,16 +7,18 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 
-def total(http: httpx.Client, sample: str, **labels: str) -> float:
-    """Return the sum of all series of `sample` that carry `labels`."""
+def total(http: httpx.Client, sample: str, *, may_lack: bool = False, **labels: str) -> float:
+    """Return the sum of all series of `sample` that carry `labels`, which there must be unless it `may_lack`."""
     answer = http.get("/metrics")
     assert answer.status_code == 200, answer.text
-    return sum(
+    values = [
         s.value
         for family in text_string_to_metric_families(answer.text)
         for s in family.samples
         if s.name == sample and labels.items() <= s.labels.items()
-    )
+    ]
+    assert values or may_lack, f"no series {sample} {labels}"
+    return sum(values)
 
 
 def running(http: httpx.Client, pool: str) -> float:

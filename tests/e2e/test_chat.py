@@ -144,7 +144,7 @@ def test_drafts_are_made_and_accepted_in_the_latency_pool_only(http: httpx.Clien
         lambda: total(http, "vllm:spec_decode_num_accepted_tokens_total", pool="latency") > before, 5.0
     )
     ask(http, reasoning_effort="none", max_tokens=64, ignore_eos=True)
-    assert total(http, "vllm:spec_decode_num_drafts_total", pool="throughput") == 0
+    assert total(http, "vllm:spec_decode_num_drafts_total", may_lack=True, pool="throughput") == 0
 
 
 @pytest.mark.parametrize(
@@ -181,23 +181,26 @@ def test_same_request_id_twice_at_once_is_served_twice(http: httpx.Client) -> No
 @pytest.mark.parametrize("stream", [True, False])
 def test_engine_is_idle_soon_after_the_client_is_gone(http: httpx.Client, effort: str, stream: bool) -> None:
     """A client that leaves in mid-answer frees the engine within 2 s, streaming or not."""
+    num_tokens = 8000
     body = {
         "model": MODEL,
         "messages": QUESTION,
         "reasoning_effort": effort,
         "stream": stream,
-        "max_tokens": 8000,
+        "max_tokens": num_tokens,
         "ignore_eos": True,
     }
     pool = POOL_OF[effort]
+    before = total(http, "vllm:generation_tokens_total", pool=pool)
     if stream:
         with http.stream("POST", "/v1/chat/completions", json=body) as answer:
             next(answer.iter_lines())
-            wait_until(lambda: running(http, pool) == 1, 30.0)
     else:
         with pytest.raises(httpx.ReadTimeout):
             http.post("/v1/chat/completions", json=body, timeout=1.5)
     wait_until(lambda: running(http, pool) == 0, 2.0)
+    generated = total(http, "vllm:generation_tokens_total", pool=pool) - before
+    assert 0 < generated < num_tokens, "the engine stopped because it was told to, not because it was done"
 
 
 def test_ready_and_health(http: httpx.Client) -> None:
