@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 
 def total(http: httpx.Client, sample: str, *, may_lack: bool = False, **labels: str) -> float:
-    """Return the sum of all series of `sample` that carry `labels`, which there must be unless it `may_lack`."""
+    """Return the sum of all series of `sample` with `labels`, which there must be unless `may_lack`."""
     answer = http.get("/metrics")
     assert answer.status_code == 200, answer.text
     values = [

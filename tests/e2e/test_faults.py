@@ -80,7 +80,7 @@ def test_replica_leaves_when_its_engine_dies(system: LocalSystem, http: httpx.Cl
     assert cores, [p.cmdline() for p in replica.children(recursive=True)]
     none = BODY | {"reasoning_effort": "none"}
     with ThreadPoolExecutor() as pool:
-        long = none | {"max_tokens": 8000, "ignore_eos": True}
+        long = none | {"max_tokens": 2500, "ignore_eos": True}
         pending = pool.submit(http.post, "/v1/chat/completions", json=long)
         wait_until(lambda: running(http, "throughput") == 1, timeout_s=30)
         cores[0].kill()
