@@ -72,6 +72,9 @@ class EngineReplica:
                     if isinstance(item, Head):
                         unsent = item
                         may_tell_of_death = item.status >= 500 or item.is_event_stream
+                        if item.status >= 500 and not self._server.errored:
+                            # A request can hear of its engine's death before the engine is marked dead.
+                            await asyncio.sleep(WATCH_PERIOD_S)
                         continue
                     if may_tell_of_death:
                         self._refuse_if_dead()
