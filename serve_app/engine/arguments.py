@@ -20,10 +20,6 @@ def engine_arguments(settings: Settings, pool_name: str) -> dict[str, Any]:
         "tool_call_parser": "mistral",
         "enable_auto_tool_choice": True,
         "reasoning_parser": "mistral",
-        # The grammars that vLLM makes for this tokenizer (tools, schemas) name control tokens, which only
-        # `guidance` can express, and cover the reasoning too. By default vLLM applies a grammar only after
-        # the reasoning has ended, which at effort none never happens: nothing was enforced.
-        "structured_outputs_config": {"backend": "guidance", "enable_in_reasoning": True},
         "allowed_media_domains": [NO_FETCHING],
         "enable_log_requests": False,
     }

@@ -1,6 +1,5 @@
 """One whole system, the real engine in both pools, for all tests of this folder."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,11 +38,3 @@ def client(system: LocalSystem) -> Iterator[openai.OpenAI]:
     """OpenAI's own client, told only the base URL."""
     with openai.OpenAI(base_url=f"{system.file.url}/v1", api_key="unused", max_retries=0) as client:
         yield client
-
-
-@pytest.fixture(scope="session")
-def think_tokens(checkpoint: Path) -> tuple[int, int]:
-    """Ids of [THINK] and [/THINK] in the pocket model's tokenizer."""
-    tekken = json.loads((checkpoint / "target/tekken.json").read_text())
-    ids = {token["token_str"]: token["rank"] for token in tekken["special_tokens"]}
-    return ids["[THINK]"], ids["[/THINK]"]

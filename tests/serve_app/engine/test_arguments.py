@@ -28,7 +28,6 @@ def test_the_model() -> None:
         "tool_call_parser": "mistral",
         "enable_auto_tool_choice": True,
         "reasoning_parser": "mistral",
-        "structured_outputs_config": {"backend": "guidance", "enable_in_reasoning": True},
         "allowed_media_domains": [NO_FETCHING],
         "enable_log_requests": False,
     }

@@ -104,3 +104,20 @@ def test_texts_made_of_json(reasoning: str, content: str) -> None:
     """Texts full of quotes, backslashes and the key itself do not confuse it."""
     given = answer(reasoning, content)
     assert json.loads(under_both_names(compact(given))) == both(given)
+
+
+def test_vllms_own_messages() -> None:
+    """A message and a delta, written the way vLLM's server writes them, carry both names."""
+    from starlette.responses import JSONResponse
+    from vllm.entrypoints.generate.base.protocol import DeltaMessage
+    from vllm.entrypoints.openai.chat_completion.protocol import ChatMessage
+
+    text = 'first "17", then \\ 25'
+    message = ChatMessage(role="assistant", content="42", reasoning=text)
+    written = bytes(JSONResponse(message.model_dump()).body)
+    whole = json.loads(under_both_names(written))
+    assert whole["reasoning"] == whole["reasoning_content"] == text
+    delta = DeltaMessage(reasoning=text).model_dump_json(exclude_unset=True)
+    event = under_both_names(f"data: {delta}\n\n".encode())
+    streamed = json.loads(event.removeprefix(b"data: "))
+    assert streamed["reasoning"] == streamed["reasoning_content"] == text
