@@ -75,20 +75,22 @@ def test_replica_leaves_when_its_engine_dies(system: LocalSystem, http: httpx.Cl
     The request that was in it, nothing of which had been sent, is answered by the other pool, and so
     are those that follow.
     """
-    replica = replica_of(system, "latency")
+    replica = replica_of(system, "throughput")
     cores = [p for p in replica.children(recursive=True) if "EngineCore" in " ".join(p.cmdline())]
     assert cores, [p.cmdline() for p in replica.children(recursive=True)]
+    none = BODY | {"reasoning_effort": "none"}
     with ThreadPoolExecutor() as pool:
-        long = BODY | {"max_tokens": 2500, "ignore_eos": True}
+        # Not `ignore_eos`: vLLM's own grammar for this tokenizer ends at the end-of-text token, and under
+        # speculation a request that goes on after it is ended with an error.
+        long = none | {"max_tokens": 2500, "min_tokens": 2500}
         pending = pool.submit(http.post, "/v1/chat/completions", json=long)
-        wait_until(lambda: running(http, "latency") == 1, timeout_s=30)
+        wait_until(lambda: running(http, "throughput") == 1, timeout_s=30)
         cores[0].kill()
         replica.wait(timeout=5)
         moved = pending.result()
     assert moved.status_code == 200, moved.text
-    assert moved.headers["x-venturi-pool"] == "throughput"
-    assert moved.json()["usage"]["completion_tokens"] == 2500
-    answer = http.post("/v1/chat/completions", json=BODY | {"max_tokens": 8})
+    assert moved.headers["x-venturi-pool"] == "latency"
+    answer = http.post("/v1/chat/completions", json=none | {"max_tokens": 8})
     assert answer.status_code == 200, answer.text
-    assert answer.headers["x-venturi-pool"] == "throughput"
-    wait_until(lambda: healthy(http, "latency") == 1, timeout_s=200)
+    assert answer.headers["x-venturi-pool"] == "latency"
+    wait_until(lambda: healthy(http, "throughput") == 1, timeout_s=200)
