@@ -1,7 +1,6 @@
 """How does a whole system come up on one machine, and go down without leaving a process behind?"""
 
 import contextlib
-import os
 import signal
 import socket
 import subprocess
@@ -232,7 +231,9 @@ def _get(url: str) -> dict[str, Any] | None:
 
 def up(file: ServeFile) -> None:
     """Bring the system up, show that both efforts answer, and serve until Ctrl-C or SIGTERM."""
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    # Both named: a process started in the background has SIGINT ignored.
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.default_int_handler)
     with LocalSystem(file) as system:
         try:
             system.start()
