@@ -96,9 +96,14 @@ class Model(_Frozen):
     default_effort: Effort = Effort.NONE
     """The effort of a request that names none."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that a request may use: the served one first, then its aliases."""
+        return (self.name, *self.aliases)
+
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
-        names = [self.name, *self.aliases]
+        names = self.names
         if twice := sorted({n for n in names if names.count(n) > 1}):
             raise ValueError(
                 f"name={self.name!r} and aliases={list(self.aliases)} repeat {', '.join(map(repr, twice))}"

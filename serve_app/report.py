@@ -13,7 +13,7 @@ def report(file: ServeFile) -> str:
     """Return pools, plans, memory and engine arguments as text. Raises ConfigError if a pool cannot run."""
     settings = file.settings
     model, ingress = settings.model, settings.ingress
-    names = ", ".join((model.name, *model.aliases))
+    names = ", ".join(model.names)
     lines = [
         f"{file.path}: valid",
         f"model    {names} from {model.path}; effort when none is given: {model.default_effort}",

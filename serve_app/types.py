@@ -1,6 +1,6 @@
 """Which plain values the layers hand to each other? (frozen, standard library only)"""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -123,4 +123,4 @@ class Rules:
     """
 
     spill_over: bool = True
-    max_age_s: float = field(default=2.0)
+    max_age_s: float = 2.0

@@ -13,7 +13,7 @@ def engine_arguments(settings: Settings, pool_name: str) -> dict[str, Any]:
     model, pool = settings.model, settings.pools[pool_name]
     arguments: dict[str, Any] = {
         "model": str(resolve(model.path)),
-        "served_model_name": [model.name, *model.aliases],
+        "served_model_name": list(model.names),
         "tokenizer_mode": "mistral",
         "config_format": "mistral",
         "load_format": "mistral",

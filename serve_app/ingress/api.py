@@ -106,14 +106,12 @@ async def _chat(edge: Edge, request: Request) -> Response:
     parsed = request_body.parse(body)
     wanted = features.of_chat(parsed, edge.model.default_effort)
     name = parsed.get("model")
-    if name is not None and name not in (edge.model.name, *edge.model.aliases):
+    if name is not None and name not in edge.model.names:
         raise _no_such_model(name, edge.model)
     call = Call("POST", "/v1/chat/completions", _forwarded(request), body)
 
-    async def answered() -> Answer:
-        return await edge.router.route(wanted, call)
-
-    answer = await streaming.unless_gone(request, _before(deadline_s, answered()), Answer.release)
+    routed = _before(deadline_s, edge.router.route(wanted, call))
+    answer = await streaming.unless_gone(request, routed, Answer.release)
     if answer is None:
         return Response(status_code=499)
     edge.metrics.ttfb.labels(answer.decision.pool, wanted.effort).observe(
@@ -170,7 +168,7 @@ def _cards(edge: Edge) -> list[dict[str, object]]:
             "owned_by": "venturi",
             "root": edge.model.name,
         }
-        for name in (edge.model.name, *edge.model.aliases)
+        for name in edge.model.names
     ]
 
 
@@ -185,7 +183,7 @@ def _ready(edge: Edge) -> Response:
 
 
 def _no_such_model(name: object, model: Model) -> UnknownModel:
-    known = ", ".join(map(repr, (model.name, *model.aliases)))
+    known = ", ".join(map(repr, model.names))
     return UnknownModel(f"model {name!r} is not served here; model must be one of {known}", param="model")
 
 
