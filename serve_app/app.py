@@ -20,6 +20,10 @@ from serve_app.metrics import Metrics
 from serve_app.pools import directory, pool
 from serve_app.router.dispatch import Router
 
+CALL_ENVIRONMENT = {"RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": "-1"}
+"""For callers and called, where RAY_SERVE_THROUGHPUT_OPTIMIZED moves calls to gRPC: no limit to a message.
+It would be 4 MiB, less than a body with an image; `ingress.max_body_bytes` has been applied before."""
+
 HEALTH_CHECK_PERIOD_S = 2.0
 HEALTH_CHECK_TIMEOUT_S = 30.0
 """Generous: an engine process that compiles or loads can hold its replica's interpreter for seconds."""
@@ -66,7 +70,10 @@ def build(args: Mapping[str, Any]) -> Application:
             name=INGRESS_DEPLOYMENT,
             num_replicas=ingress.replicas,
             max_ongoing_requests=ingress.max_ongoing_requests,
-            ray_actor_options={"num_cpus": ingress.num_cpus},
+            ray_actor_options={
+                "num_cpus": ingress.num_cpus,
+                "runtime_env": {"env_vars": dict(CALL_ENVIRONMENT)},
+            },
             graceful_shutdown_timeout_s=settings.drain_s,
         )
         .bind(settings, engines)
@@ -103,8 +110,9 @@ def _scale(settings: Pool) -> dict[str, Any]:
 
 def _resources(settings: Pool, env: dict[str, str]) -> dict[str, Any]:
     plan, device, cpus = settings.plan, settings.device, settings.cpus_per_rank
+    runtime_env = {"env_vars": CALL_ENVIRONMENT | env}
     resources: dict[str, Any] = {
-        "ray_actor_options": {**plan.replica_options(device, cpus), "runtime_env": {"env_vars": env}}
+        "ray_actor_options": {**plan.replica_options(device, cpus), "runtime_env": runtime_env}
     }
     if plan.nodes > 1:
         # On one node the replica actor holds all devices itself, and needs no placement group.

@@ -3,7 +3,8 @@
 VenturiError
 ├── ConfigError             the YAML is wrong (never reaches a client)
 ├── StartError              a replica may not take traffic (never reaches a client)
-├── EngineDead              a replica is about to leave (the ingress sees ReplicaLost)
+├── ReplicaFailed           a replica cannot answer this request (the ingress sees ReplicaLost)
+│   └── EngineDead          nor any other: it is about to leave
 └── ApiError                has an HTTP status and an OpenAI error type
     ├── InvalidRequest      400
     │   ├── UnknownModel    404
@@ -38,7 +39,11 @@ class StartError(VenturiError, RuntimeError):
     """An engine replica did not pass its readiness check."""
 
 
-class EngineDead(VenturiError, RuntimeError):
+class ReplicaFailed(VenturiError, RuntimeError):
+    """A replica's server raised instead of answering."""
+
+
+class EngineDead(ReplicaFailed):
     """The engine of a replica has errored; the replica is about to leave."""
 
 

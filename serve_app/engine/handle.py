@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
+from grpc.aio import AioRpcError
 from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from serve_app.errors import PoolBusy, ReplicaLost
+from serve_app.errors import PoolBusy, ReplicaFailed, ReplicaLost
 from serve_app.types import Call, Head, ReplicaReport
 
 REPORT_TIMEOUT_S = 1.0
@@ -62,7 +63,11 @@ class HandleStream:
         return self
 
     async def __anext__(self) -> Head | bytes:
-        """Return the next item; Ray's errors come out as ReplicaLost or PoolBusy."""
+        """Return the next item; errors of Ray and of the replica come out as ReplicaLost or PoolBusy.
+
+        Calls go through Ray's actors or, as RAY_SERVE_THROUGHPUT_OPTIMIZED has it, over gRPC. There the
+        replica's exceptions arrive as they were raised, and gRPC has its own, beside those of Ray.
+        """
         try:
             return await self._response.__anext__()
         except BackPressureError as error:
@@ -71,8 +76,17 @@ class HandleStream:
             # The replica lives, and its server raised: not a fault of the request's shape, since
             # vLLM answers those itself.
             raise ReplicaLost(f"replica {self._replica} failed: {error.cause}") from error
+        except ReplicaFailed as error:
+            raise ReplicaLost(f"replica {self._replica} failed: {error}") from error
+        except AioRpcError as error:
+            raise ReplicaLost(f"replica {self._replica} was lost ({error.code().name})") from error
         except (RayError, RayServeException) as error:
             raise ReplicaLost(f"replica {self._replica} was lost ({type(error).__name__})") from error
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise
+            # Nobody cancels this task: the replica's own one was cancelled, and Serve passes that on.
+            raise ReplicaLost(f"replica {self._replica} gave up the call") from error
 
     def cancel(self) -> None:
         """Cancel the call on the replica."""

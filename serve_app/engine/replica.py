@@ -13,7 +13,7 @@ from ray import serve
 
 from serve_app.engine import readiness
 from serve_app.engine.vllm import VllmServer
-from serve_app.errors import EngineDead
+from serve_app.errors import EngineDead, ReplicaFailed
 from serve_app.types import Call, Head, ReplicaReport
 
 logger = logging.getLogger("ray.serve")
@@ -59,7 +59,8 @@ class EngineReplica:
 
         Cancelling the call stops the engine's work. The Head names this replica: Serve may have sent
         the call to another one than the policy chose. Raises EngineDead instead of vLLM's answer about
-        that, so that the caller can try elsewhere.
+        that, so that the caller can try elsewhere, and ReplicaFailed for whatever vLLM raises: Serve may
+        hand the bare exception to the caller, who could not tell it from one of his own.
         """
         self._num_ongoing += 1
         may_tell_of_death = False
@@ -84,6 +85,10 @@ class EngineReplica:
                 if may_tell_of_death:
                     self._refuse_if_dead()
                 yield unsent.signed(self._id)
+        except ReplicaFailed:
+            raise
+        except Exception as error:
+            raise ReplicaFailed(f"{type(error).__name__}: {error}") from error
         finally:
             self._num_ongoing -= 1
 

@@ -138,6 +138,12 @@ def test_what_a_draft_head_does_not_honour_goes_elsewhere(
     assert answer.headers["x-venturi-reason"] == "plain-decoding"
 
 
+def test_a_large_body_reaches_the_engine(http: httpx.Client) -> None:
+    """A body of the size that images have is served: no hop on the way has a limit of its own."""
+    answer = ask(http, user="x" * 6 * 2**20)
+    assert answer.status_code == 200, answer.text
+
+
 def test_same_request_id_twice_at_once_is_served_twice(http: httpx.Client) -> None:
     """A client that repeats its x-request-id gets an answer each time."""
     statuses: list[int] = []

@@ -2,13 +2,14 @@
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import psutil
 import pytest
 
 from serve_app.local import LocalSystem
-from tests.e2e.metrics import wait_until
+from tests.e2e.metrics import total, wait_until
 
 pytestmark = [pytest.mark.engine, pytest.mark.e2e]
 
@@ -31,6 +32,11 @@ def healthy(http: httpx.Client, pool: str) -> int:
     """Return how many healthy replicas the ingress sees."""
     count: int = http.get("/ready").json()["healthy_replicas"].get(pool, 0)
     return count
+
+
+def num_retries(http: httpx.Client) -> float:
+    """Return how many requests to the throughput pool were tried elsewhere."""
+    return total(http, "venturi_retries_total", may_lack=True, pool="throughput", code="replica_lost")
 
 
 def test_replica_killed_in_mid_stream(system: LocalSystem, http: httpx.Client) -> None:
@@ -69,15 +75,40 @@ def test_replica_killed_in_mid_stream(system: LocalSystem, http: httpx.Client) -
 
 
 def test_replica_leaves_when_its_engine_dies(system: LocalSystem, http: httpx.Client) -> None:
-    """A dead engine core takes its replica along at once, the other pool serves, and the pool comes back."""
+    """A dead engine core takes its replica along at once, the other pool serves, and the pool comes back.
+
+    Of the requests that it had, the one that has begun ends in an error event, and the one that has not
+    is served by the other pool.
+    """
     replica = replica_of(system, "throughput")
     cores = [p for p in replica.children(recursive=True) if "EngineCore" in " ".join(p.cmdline())]
     assert cores, [p.cmdline() for p in replica.children(recursive=True)]
-    cores[0].kill()
+    before = num_retries(http)
+    asked = BODY | {"max_tokens": 8, "reasoning_effort": "none"}
+    streaming = asked | {"stream": True, "max_tokens": 8000, "ignore_eos": True}
+    with (
+        ThreadPoolExecutor(1) as other,
+        http.stream("POST", "/v1/chat/completions", json=streaming) as begun,
+    ):
+        lines = begun.iter_lines()
+        assert next(lines).startswith("data: ")
+        # An engine that stands still answers nobody: what is sent now waits for its first byte.
+        cores[0].suspend()
+        waiting = other.submit(http.post, "/v1/chat/completions", json=asked, timeout=120)
+        time.sleep(1.0)
+        assert not waiting.done()
+        cores[0].kill()
+        rest = [line for line in lines if line]
     replica.wait(timeout=5)
-    answer = http.post(
-        "/v1/chat/completions", json=BODY | {"max_tokens": 8, "reasoning_effort": "none"}, timeout=120
-    )
+    assert "data: [DONE]" not in rest
+    assert json.loads(rest[-1].removeprefix("data: "))["error"]["code"] == "replica_lost"
+    retried = waiting.result()
+    assert retried.status_code == 200, retried.text
+    assert retried.headers["x-venturi-pool"] == "latency"
+    assert retried.headers["x-venturi-reason"] == "no-healthy-replica"
+    assert num_retries(http) > before, "it had been sent to the replica that died"
+
+    answer = http.post("/v1/chat/completions", json=asked, timeout=120)
     assert answer.status_code == 200, answer.text
     assert answer.headers["x-venturi-pool"] == "latency"
     wait_until(lambda: healthy(http, "throughput") == 1, timeout_s=200)

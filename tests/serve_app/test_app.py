@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from ray.serve import Application, Deployment
 
-from serve_app.app import build
+from serve_app.app import CALL_ENVIRONMENT, build
 from serve_app.engine.replica import EngineReplica
 from serve_app.errors import ConfigError
 from tests.serve_app.samples import args
@@ -33,6 +33,7 @@ def test_ingress_over_one_deployment_a_pool() -> None:
     )
     assert (ingress.name, ingress.num_replicas) == ("ingress", 2)
     assert ingress.ray_actor_options["num_cpus"] == 0
+    assert ingress.ray_actor_options["runtime_env"] == {"env_vars": CALL_ENVIRONMENT}
     assert ingress._deployment_config.graceful_shutdown_timeout_s == 70
     assert settings.ingress.replicas == 2
     assert {name: bound(e)[0].name for name, e in engines.items()} == {
@@ -59,7 +60,8 @@ def test_an_engine() -> None:
     assert deployment.max_queued_requests == 30
     assert deployment.ray_actor_options["num_cpus"] == 8
     assert deployment.ray_actor_options["num_gpus"] == 2
-    assert deployment.ray_actor_options["runtime_env"] == {"env_vars": {"VLLM_NO_USAGE_STATS": "1", "A": "1"}}
+    env = {"VLLM_NO_USAGE_STATS": "1", "A": "1"}
+    assert deployment.ray_actor_options["runtime_env"] == {"env_vars": CALL_ENVIRONMENT | env}
     assert deployment._replica_config.placement_group_bundles is None
     assert (pool, model) == ("throughput", "mistral-small-4")
     assert (arguments["tensor_parallel_size"], arguments["max_num_seqs"]) == (2, 256)

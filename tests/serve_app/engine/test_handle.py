@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from ray.exceptions import ActorDiedError, RayError, RayTaskError
+from grpc import StatusCode
+from grpc.aio import AioRpcError, Metadata
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 
 from serve_app.engine import handle
 from serve_app.engine.handle import HandleBackend, HandleStream
-from serve_app.errors import ApiError, PoolBusy, ReplicaLost
+from serve_app.errors import ApiError, EngineDead, PoolBusy, ReplicaFailed, ReplicaLost
 from serve_app.types import Call, Head, ReplicaReport
 from tests.serve_app.samples import CALL
 
@@ -18,7 +20,7 @@ from tests.serve_app.samples import CALL
 class Response:
     """A response generator of a handle: yields what it is given, raises what is an exception."""
 
-    def __init__(self, *items: Head | bytes | Exception) -> None:
+    def __init__(self, *items: Head | bytes | BaseException) -> None:
         self._items = iter(items)
         self.num_cancels = 0
 
@@ -31,7 +33,7 @@ class Response:
         item = next(self._items, None)
         if item is None:
             raise StopAsyncIteration
-        if isinstance(item, Exception):
+        if isinstance(item, BaseException):
             raise item
         return item
 
@@ -59,7 +61,16 @@ TASK_ERROR = RayTaskError("call", "a long traceback", ZeroDivisionError("in the 
         ),
         (TASK_ERROR, ReplicaLost, "replica r1 failed: in the engine"),
         (TASK_ERROR.as_instanceof_cause(), ReplicaLost, "replica r1 failed: in the engine"),
+        (ReplicaFailed("KeyError: 'x'"), ReplicaLost, "replica r1 failed: KeyError: 'x'"),
+        (EngineDead("the engine has errored"), ReplicaLost, "replica r1 failed: the engine has errored"),
         (ActorDiedError(), ReplicaLost, "replica r1 was lost (ActorDiedError)"),
+        (ActorUnavailableError("gone", None), ReplicaLost, "replica r1 was lost (ActorUnavailableError)"),
+        (
+            AioRpcError(StatusCode.RESOURCE_EXHAUSTED, Metadata(), Metadata()),
+            ReplicaLost,
+            "replica r1 was lost (RESOURCE_EXHAUSTED)",
+        ),
+        (asyncio.CancelledError(), ReplicaLost, "replica r1 gave up the call"),
         (RayError("x"), ReplicaLost, "replica r1 was lost (RayError)"),
         (
             DeploymentUnavailableError(None),
@@ -69,12 +80,27 @@ TASK_ERROR = RayTaskError("call", "a long traceback", ZeroDivisionError("in the 
         (RayServeException("x"), ReplicaLost, "replica r1 was lost (RayServeException)"),
     ],
 )
-async def test_rays_errors(error: Exception, kind: type[ApiError], message: str) -> None:
+async def test_rays_errors(error: BaseException, kind: type[ApiError], message: str) -> None:
     """A full queue is PoolBusy, everything else a lost replica; the cause is kept."""
     with pytest.raises(kind) as raised:
         await anext(HandleStream(Response(error), "r1"))
     assert raised.value.message.startswith(message)
     assert raised.value.__cause__ is error
+
+
+async def test_a_cancelled_caller_stays_cancelled() -> None:
+    """Whoever waits for an item and is cancelled is told that, and not that the replica is lost."""
+
+    class Silent(Response):
+        async def __anext__(self) -> Head | bytes:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    waiting = asyncio.create_task(HandleStream(Silent(), "r1").__anext__())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
 
 
 async def test_other_errors_are_not_hidden() -> None:

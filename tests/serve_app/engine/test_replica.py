@@ -7,7 +7,7 @@ import pytest
 
 from serve_app.engine.replica import EngineReplica
 from serve_app.engine.scripted import ScriptedStream, Step
-from serve_app.errors import EngineDead
+from serve_app.errors import EngineDead, ReplicaFailed
 from serve_app.types import Call, Head, ReplicaReport
 from tests.serve_app.samples import CALL
 
@@ -55,14 +55,15 @@ async def test_an_answer_is_signed_and_counted() -> None:
 
 async def test_an_answer_given_up_is_not_ongoing() -> None:
     """A request that is closed early, or fails, is no longer counted, and its server knows at once."""
-    server = Server(Head(200), b"a", ZeroDivisionError())
+    server = Server(Head(200), b"a", ZeroDivisionError("in vLLM"))
     replica = Replica(server)
     stream: Any = replica.call(CALL)
     await anext(stream)
     await stream.aclose()
     assert server.num_closed == 1
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ReplicaFailed, match=r"^ZeroDivisionError: in vLLM$") as raised:
         [item async for item in replica.call(CALL)]
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
     assert await replica.report() == ReplicaReport("r1", 0)
 
 
