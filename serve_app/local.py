@@ -1,6 +1,7 @@
 """How does a whole system come up on one machine, and go down without leaving a process behind?"""
 
 import contextlib
+import math
 import signal
 import socket
 import subprocess
@@ -30,8 +31,15 @@ STOP_PATIENCE_S = 10.0
 RAY_SERVE_SETTINGS = {
     # Ray would run its workers, and so the engines, behind everything else on the machine.
     "RAY_worker_niceness": "0",
+    # A token in the user's home, where any `ray.init()` leaves one, would lock us out of Ray's REST API.
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(sys.executable).with_name("venturi-haproxy")),
+    # Behind HAProxy an ingress replica would stay 30 s longer, for load balancers that are not here.
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
 }
-"""Environment of Ray itself. README.md has what HAProxy and Serve's throughput settings gain, and cost."""
+"""Environment of Ray itself. README.md has what HAProxy and Serve's throughput settings gain."""
 
 
 def free_port() -> int:
@@ -53,6 +61,7 @@ class LocalSystem:
     _run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     _ray: "subprocess.Popen[bytes] | None" = None
     _ray_output: IO[bytes] | None = None
+    _folder: "tempfile.TemporaryDirectory[str] | None" = None
     _began_s: float = field(default_factory=time.monotonic)
 
     @property
@@ -101,6 +110,8 @@ class LocalSystem:
         ray.wait()
         if self._ray_output:
             self._ray_output.close()
+        if self._folder:
+            self._folder.cleanup()
         left = [p.pid for p in self.processes()]
         self._progress(f"stopped; processes left: {left or 'none'}")
 
@@ -124,9 +135,7 @@ class LocalSystem:
             *("--include-dashboard=true", f"--dashboard-port={self.dashboard_port}"),
             *("--dashboard-host=127.0.0.1", "--node-ip-address=127.0.0.1", "--log-color=false"),
         ]
-        # HAProxy's own two ports are fixed otherwise, and a second system on this machine would fail.
-        ports = {f"RAY_SERVE_HAPROXY_{name}_PORT": str(free_port()) for name in ("METRICS", "STATS")}
-        env = process_environment() | ports | self.ray_serve_settings | {MARK: self._run_id}
+        env = process_environment() | self._of_this_run() | self.ray_serve_settings | {MARK: self._run_id}
         env.pop("RAY_ADDRESS", None)
         self._ray_output = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
         # Its own session: a Ctrl-C in the terminal reaches this process alone, which stops the rest in order.
@@ -139,6 +148,25 @@ class LocalSystem:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+    def _of_this_run(self) -> dict[str, str]:
+        """Return the proxies' ports, files and patience; Ray's defaults are one set for all of a machine."""
+        # Not below TMPDIR, which may be long: a socket's whole path has room for about a hundred characters.
+        self._folder = tempfile.TemporaryDirectory(prefix="venturi-", dir="/tmp")
+        folder = Path(self._folder.name)
+        settings = {
+            "FALLBACK_PROXY_HTTP_PORT": free_port(),
+            "HAPROXY_METRICS_PORT": free_port(),
+            "HAPROXY_STATS_PORT": free_port(),
+            "HAPROXY_CONFIG_FILE_LOC": folder / "haproxy.cfg",
+            "HAPROXY_SOCKET_PATH": folder / "admin.sock",
+            "HAPROXY_METRICS_SOCKET_PATH": folder / "metrics.sock",
+            "HAPROXY_SERVER_STATE_BASE": folder,
+            "HAPROXY_SERVER_STATE_FILE": folder / "server-state",
+            # When an ingress replica comes or goes, HAProxy is replaced; the old one may finish its answers.
+            "HAPROXY_HARD_STOP_AFTER_S": math.ceil(self.file.settings.drain_s),
+        }
+        return {f"RAY_SERVE_{name}": str(value) for name, value in settings.items()}
 
     def _refuse_taken_ports(self) -> None:
         for name, port in (("http_options.port", self.file.port), ("dashboard port", self.dashboard_port)):
