@@ -79,6 +79,25 @@ def test_processes_are_known_by_their_mark(free: int) -> None:
     assert list(ours.processes()) == []
 
 
+def test_haproxys_files_are_this_runs_own(free: int) -> None:
+    """Two systems on one machine share none of HAProxy's files, whose sockets' paths are not too long."""
+    ours, other = system([], free), system([], free)
+    settings, others = ours._of_this_run(), other._of_this_run()
+    try:
+        files = [name for name, value in settings.items() if value.startswith("/")]
+        assert "RAY_SERVE_HAPROXY_SOCKET_PATH" in files
+        assert all(settings[name] != others[name] for name in files)
+        # Serve puts a folder named after the node between folder and file; HAProxy takes 97 characters.
+        sockets = [Path(settings[name]) for name in files if settings[name].endswith(".sock")]
+        assert all(len(str(path.parent / ("f" * 56) / path.name)) <= 97 for path in sockets)
+        # Longer than any answer: 1800 s, and a margin.
+        assert settings["RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S"] == "1810"
+    finally:
+        for one in (ours, other):
+            assert one._folder is not None
+            one._folder.cleanup()
+
+
 def state(app: str, message: str = "", **deployments: list[str]) -> dict[str, Any]:
     """Return what Ray Serve tells of an application and its deployments' replicas."""
     told = {
