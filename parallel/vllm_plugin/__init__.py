@@ -19,9 +19,10 @@ def register() -> None:
     # Named, not imported: the class pulls in the whole model stack, which most processes never need.
     ModelRegistry.register_model("EagleMistralLarge3ForCausalLM", "parallel.vllm_plugin.eagle:CompleteEagle")
     if current_platform.is_cpu():
-        from parallel.vllm_plugin import experts_cpu
+        from parallel.vllm_plugin import experts_cpu, sampling_cpu
 
         experts_cpu.install()
+        sampling_cpu.install()
 
 
 def platform() -> str | None:

@@ -42,6 +42,13 @@ def has_draft_head(vllm_config: VllmConfig) -> bool:
     return speculation is not None and speculation.method == "eagle"
 
 
+def speculates_on_cpu(vllm_config: VllmConfig) -> bool:
+    """Whether draft tokens, of whatever method, are verified on a CPU."""
+    from vllm.platforms import current_platform
+
+    return vllm_config.speculative_config is not None and bool(current_platform.is_cpu())
+
+
 def has_experts_apart_on_cpu(vllm_config: VllmConfig) -> bool:
     """Whether experts are spread over ranks of CPUs."""
     from vllm.platforms import current_platform
@@ -67,6 +74,13 @@ def draft_head_is_replaced() -> bool:
 
     registered = ModelRegistry.models.get("EagleMistralLarge3ForCausalLM")
     return getattr(registered, "module_name", None) == "parallel.vllm_plugin.eagle"
+
+
+def sampling_parameters_arrive() -> bool:
+    """Whether the CPU build expands sampling parameters with our function."""
+    from parallel.vllm_plugin import sampling_cpu
+
+    return sampling_cpu.in_effect()
 
 
 def experts_are_replaced() -> bool:
@@ -100,6 +114,12 @@ FIXES = (
         vision_is_importable,
     ),
     Fix("eagle", "the draft head does not load", has_draft_head, draft_head_is_replaced),
+    Fix(
+        "sampling_cpu",
+        "answers at a temperature above 0 are noise",
+        speculates_on_cpu,
+        sampling_parameters_arrive,
+    ),
     Fix(
         "experts_cpu",
         "workers read past their experts' weights",

@@ -4,7 +4,7 @@
 
 JOB holds `engine`, the keyword arguments of vLLM's engine, and `waves`, a list of lists of requests: those of
 one wave run together, and the next wave starts when all are done. A request has `prompt` (token ids),
-`num_tokens` and optionally `rank` (which data-parallel rank serves it).
+`num_tokens`, and optionally `rank` (which data-parallel rank serves it) and `temperature` (greedy if not given).
 ANSWERS holds, wave by wave, `tokens`, `logprobs` and `experts` [tokens][layers][active] or null of each
 request; `counters`, the engine's Prometheus counters summed over ranks; and `needed`, the names of the
 fixes its configuration needs.
@@ -25,6 +25,7 @@ class Request(TypedDict, total=False):
     prompt: list[int]
     num_tokens: int
     rank: int
+    temperature: float
 
 
 class Answer(TypedDict):
@@ -44,12 +45,12 @@ class Answers(TypedDict):
 
 
 async def answer(engine: Any, name: str, request: Request) -> Answer:
-    """The greedy continuation of one prompt, exactly as long as asked for."""
+    """The continuation of one prompt, exactly as long as asked for."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
     sampling = SamplingParams(
-        temperature=0.0,
+        temperature=request.get("temperature", 0.0),
         max_tokens=request["num_tokens"],
         ignore_eos=True,
         logprobs=0,

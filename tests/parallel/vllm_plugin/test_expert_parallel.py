@@ -100,15 +100,22 @@ def test_two_data_parallel_ranks_with_experts_apart(engine: Engine, reference: A
 def test_drafts_change_nothing_but_the_number_of_steps(
     engine: Engine, checkpoint: Path, reference: Any
 ) -> None:
-    """With the draft head answers stay; some drafts are accepted, and some are not."""
+    """With the draft head answers stay; some drafts are accepted, and some are not.
+
+    Drawn at a temperature of almost 0, the tokens are the greedy ones too: the temperature arrives.
+    """
     draft = {
         "method": "eagle",
         "model": str(checkpoint / "eagle"),
         "num_speculative_tokens": NUM_DRAFT_TOKENS,
     }
-    found = engine(waves(), speculative_config=draft)
-    assert_same_answers(found, reference)
-    assert "eagle" in found["needed"]
+    drawn = [request | {"temperature": 1e-4} for request in waves()[0]]
+    found = engine([*waves(), drawn], speculative_config=draft)
+    *same, of_drawn = found["waves"]
+    assert_same_answers({"waves": same}, reference)
+    greedy = [answer["tokens"] for answer in reference["waves"][0]]
+    assert [answer["tokens"] for answer in of_drawn] == greedy
+    assert {"eagle", "sampling_cpu"} <= set(found["needed"])
     counters = found["counters"]
     acceptance_length = (
         1 + counters["vllm:spec_decode_num_accepted_tokens"] / counters["vllm:spec_decode_num_drafts"]

@@ -25,8 +25,8 @@ def config(*, method: str | None = None, expert_parallel: bool = False, vision: 
     ("vllm_config", "wanted"),
     [
         (config(), ["parser_cache"]),
-        (config(method="ngram"), ["parser_cache"]),
-        (config(method="eagle"), ["parser_cache", "eagle"]),
+        (config(method="ngram"), ["parser_cache", "sampling_cpu"]),
+        (config(method="eagle"), ["parser_cache", "eagle", "sampling_cpu"]),
         (config(vision=True), ["parser_cache", "vision_import"]),
         (config(expert_parallel=True), ["parser_cache", "experts_cpu", "communicator_cpu"]),
     ],
@@ -51,11 +51,11 @@ def test_nothing_is_refused_where_all_took_effect(monkeypatch: pytest.MonkeyPatc
     fixes.require(config(method="eagle", expert_parallel=True, vision=True))
 
 
-def test_spread_experts_need_no_fix_on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both fixes for expert parallelism are for CPUs."""
+def test_gpus_do_not_need_the_fixes_for_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Expert parallelism, and sampling under speculation, lack nothing there."""
     monkeypatch.setattr("vllm.platforms._current_platform", SimpleNamespace(is_cpu=lambda: False))
-    needed = [fix.name for fix in FIXES if fix.applies(config(expert_parallel=True))]
-    assert needed == ["parser_cache"]
+    demanding = config(method="eagle", expert_parallel=True)
+    assert [fix.name for fix in FIXES if fix.applies(demanding)] == ["parser_cache", "eagle"]
 
 
 def test_every_fix_has_a_file_that_says_when_it_can_go() -> None:
