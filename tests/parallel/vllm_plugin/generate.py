@@ -4,7 +4,7 @@
 
 JOB holds `engine`, the keyword arguments of vLLM's engine, and `waves`, a list of lists of requests: those of
 one wave run together, and the next wave starts when all are done. A request has `prompt` (token ids),
-`num_tokens`, and optionally `rank` (which data-parallel rank serves it) and `temperature` (greedy if not given).
+`num_tokens`, and optionally `rank` (which data-parallel rank serves it) and `temperature` (0 if not given).
 ANSWERS holds, wave by wave, `tokens`, `logprobs` and `experts` [tokens][layers][active] or null of each
 request; `counters`, the engine's Prometheus counters summed over ranks; and `needed`, the names of the
 fixes its configuration needs.

@@ -20,7 +20,8 @@ def expanded(expand: Expand, values: torch.Tensor, replace_from: float, replace_
     """What the six draft tokens get; -1 where nothing was written."""
     output = torch.full((6,), -1, dtype=values.dtype)
     expand(output, values, ENDS, replace_from, replace_to, MAX_NUM_TOKENS=32)
-    return output.tolist()
+    written: list[float] = output.tolist()
+    return written
 
 
 def test_upstream_leaves_temperatures_unwritten() -> None:
