@@ -7,9 +7,12 @@ from dataclasses import is_dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from serve_app.engine import asgi
+from serve_app.engine import asgi, stream_errors
 from serve_app.engine.reasoning import under_both_names
 from serve_app.types import Call, Head
+
+CHAT_PATH = "/v1/chat/completions"
+"""The one route with reasoning under two names; in other dialects `reasoning` is something else."""
 
 
 class VllmServer:
@@ -49,6 +52,7 @@ class VllmServer:
             aggregate_engine_logging=engine_args.aggregate_engine_logging,
             disable_log_stats=engine_args.disable_log_stats,
         )
+        stream_errors.install()
         try:
             await engine.reset_mm_cache()  # profiling leaves dummy images in it
             tasks = await engine.get_supported_tasks()
@@ -63,7 +67,9 @@ class VllmServer:
 
     def call(self, call: Call) -> AsyncGenerator[Head | bytes, None]:
         """Run one HTTP call through vLLM's app; see `asgi.stream` for what is yielded and how it ends."""
-        return asgi.stream(self._app, call, under_both_names)
+        if call.path == CHAT_PATH:
+            return asgi.stream(self._app, call, under_both_names)
+        return asgi.stream(self._app, call)
 
     @property
     def errored(self) -> bool:
