@@ -8,7 +8,8 @@ import os
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Self
+from string import Formatter
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -84,6 +85,37 @@ class _Frozen(BaseModel):
         return given
 
 
+class Sampling(_Frozen):
+    """Sampling parameters for requests that leave them out; vLLM's own defaults where they are not given."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+
+
+class Defaults(_Frozen):
+    """Sampling by effort."""
+
+    none: Sampling = Sampling()
+    high: Sampling = Sampling(temperature=0.7)
+
+
+SYSTEM_PROMPT_FIELDS = ("name", "today", "yesterday")
+
+
+def _fillable(template: str) -> str:
+    try:
+        fields = [part for part in Formatter().parse(template) if part[1] is not None]
+    except ValueError as error:
+        raise ValueError(f"{error}; a brace that is no field is written twice") from None
+    for _, name, spec, conversion in fields:
+        if name not in SYSTEM_PROMPT_FIELDS or spec or conversion:
+            known = ", ".join(f"{{{known}}}" for known in SYSTEM_PROMPT_FIELDS)
+            raise ValueError(
+                f"has {{{name}}}, but only {known} can be filled in; other braces are written twice"
+            )
+    return template
+
+
 class Model(_Frozen):
     """Which weights are served, and under which names."""
 
@@ -95,6 +127,15 @@ class Model(_Frozen):
     """For memory estimates where the checkpoint, which says it itself, is not at hand."""
     default_effort: Effort = Effort.NONE
     """The effort of a request that names none."""
+    defaults: Defaults = Defaults()
+    """Sampling of a request that leaves it open, by effort."""
+    system_prompt: Annotated[str, AfterValidator(_fillable)] | None = None
+    """For conversations that have none; {name}, {today} and {yesterday} (UTC) are filled in."""
+
+    def sampling_at(self, effort: Effort) -> dict[str, float]:
+        """Return the sampling parameters that the operator chose for `effort`."""
+        chosen = self.defaults.none if effort is Effort.NONE else self.defaults.high
+        return chosen.model_dump(exclude_none=True)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -219,6 +260,52 @@ class Router(_Frozen):
         return Rules(spill_over=self.spill_over, max_age_s=self.max_age_s)
 
 
+STRICT_EFFORTS = {effort.value: effort for effort in Effort}
+MAPPED_EFFORTS = {
+    "none": Effort.NONE,
+    "minimal": Effort.NONE,
+    "low": Effort.NONE,
+    "medium": Effort.HIGH,
+    "high": Effort.HIGH,
+    "xhigh": Effort.HIGH,
+    "max": Effort.HIGH,
+}
+"""What the names that OpenAI's and Anthropic's clients know mean to a model with two efforts."""
+
+
+def _keeps_its_own(names: Any) -> Any:
+    if isinstance(names, dict):
+        for own in Effort:
+            if names.get(own.value, own) != own:
+                raise ValueError(f"{own.value!r} means itself, not {names[own.value]!r}")
+    return names
+
+
+EffortTable = Annotated[
+    Literal["strict", "mapped"] | dict[str, Effort],
+    AfterValidator(_keeps_its_own),
+]
+
+
+class EffortNames(_Frozen):
+    """Which names for efforts a dialect's requests may use.
+
+    `strict`: none and high; `mapped`: MAPPED_EFFORTS; or a mapping of further names to none or high.
+    """
+
+    chat: EffortTable = "strict"
+    """Also of completions and tokenize."""
+    responses: EffortTable = "mapped"
+    messages: EffortTable = "mapped"
+
+    def of(self, dialect: Literal["chat", "responses", "messages"]) -> Mapping[str, Effort]:
+        """Return what each name means in `dialect`."""
+        table: str | dict[str, Effort] = getattr(self, dialect)
+        if isinstance(table, dict):
+            return STRICT_EFFORTS | table
+        return STRICT_EFFORTS if table == "strict" else MAPPED_EFFORTS
+
+
 class Ingress(_Frozen):
     """The HTTP edge."""
 
@@ -230,6 +317,8 @@ class Ingress(_Frozen):
     max_body_bytes: Positive = 32 * 2**20
     request_timeout_s: PositiveSeconds = 1800.0
     """The longest time an answer may take, from the request's arrival to its last byte."""
+    efforts: EffortNames = EffortNames()
+    """What clients may call an effort, by dialect."""
 
 
 class Settings(_Frozen):

@@ -26,6 +26,11 @@ def test_defaults() -> None:
     assert (pool.max_ongoing_requests, pool.max_queued_requests) == (1024, 1024)
     assert settings.router.rules() == Rules(spill_over=True, max_age_s=2.0)
     assert settings.ingress.max_body_bytes == 33_554_432
+    assert settings.ingress.efforts.of("chat") == {"none": Effort.NONE, "high": Effort.HIGH}
+    assert settings.ingress.efforts.of("messages")["medium"] is Effort.HIGH
+    assert settings.model.system_prompt is None
+    assert settings.model.sampling_at(Effort.HIGH) == {"temperature": 0.7}
+    assert settings.model.sampling_at(Effort.NONE) == {}
     assert settings.drain_s > settings.ingress.request_timeout_s
 
 
@@ -58,7 +63,39 @@ def test_is_frozen(part: str, field: str) -> None:
         setattr(getattr(config.parse(args()), part), field, 1)
 
 
+def test_names_for_efforts() -> None:
+    """A dialect takes the two that the model has, the usual names, or names of the operator's."""
+    efforts = config.parse(
+        args({"ingress.efforts": {"chat": "mapped", "responses": "strict", "messages": {"deep": "high"}}})
+    ).ingress.efforts
+    assert efforts.of("chat")["low"] is Effort.NONE
+    assert list(efforts.of("responses")) == ["none", "high"]
+    assert efforts.of("messages") == {"none": Effort.NONE, "high": Effort.HIGH, "deep": Effort.HIGH}
+
+
+def test_defaults_by_effort() -> None:
+    """What the operator says of one effort leaves the other as it is."""
+    model = config.parse(args({"model.defaults": {"none": {"temperature": 0.1, "top_p": 0.9}}})).model
+    assert model.sampling_at(Effort.NONE) == {"temperature": 0.1, "top_p": 0.9}
+    assert model.sampling_at(Effort.HIGH) == {"temperature": 0.7}
+
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
+    (
+        {"model.system_prompt": "It is {now}."},
+        "model.system_prompt: has {now}, but only {name}, {today}, {yesterday} can be filled in; "
+        "other braces are written twice",
+    ),
+    (
+        {"model.system_prompt": "{name.__class__}"},
+        "model.system_prompt: has {name.__class__}, but only {name}, {today}, {yesterday} can be filled in; "
+        "other braces are written twice",
+    ),
+    (
+        {"model.system_prompt": "{name"},
+        "model.system_prompt: expected '}' before end of string; a brace that is no field is written twice",
+    ),
+    ({"model.defaults": {"low": {}}}, "model.defaults.low: unknown key; known: high, none"),
     # A misspelt key at every level.
     ({"modell": {}}, "modell: unknown key; did you mean 'model'?"),
     ({"model.nmae": "x"}, "model.nmae: unknown key; did you mean 'name'?"),
