@@ -5,10 +5,11 @@ VenturiError
 ├── StartError              a replica may not take traffic (never reaches a client)
 ├── ReplicaFailed           a replica cannot answer this request (the ingress sees ReplicaLost)
 │   └── EngineDead          nor any other: it is about to leave
-└── ApiError                has an HTTP status and an OpenAI error type
+└── ApiError                has an HTTP status and an OpenAI error type (`ingress/shapes.py`: other dialects)
     ├── InvalidRequest      400
     │   ├── UnknownModel    404
     │   ├── UnknownRoute    404  or 405
+    │   ├── Unsupported     400
     │   └── BodyTooLarge    413
     ├── NoReplica           503  no pool can take the request
     ├── PoolBusy            503  queues are full
@@ -48,7 +49,7 @@ class EngineDead(ReplicaFailed):
 
 
 class ApiError(VenturiError):
-    """An error with a place in OpenAI's error shape."""
+    """An error with a place in every dialect's error shape."""
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
@@ -85,6 +86,12 @@ class UnknownRoute(InvalidRequest):
 
     status = 404
     code = "unknown_url"
+
+
+class Unsupported(InvalidRequest):
+    """The dialect has it, but it is not served here; the message says why."""
+
+    code = "unsupported"
 
 
 class BodyTooLarge(InvalidRequest):

@@ -3,22 +3,24 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from serve_app.config import Ingress, Model
-from serve_app.errors import AnswerTimeout, ApiError, UnknownModel, UnknownRoute
+from serve_app.errors import AnswerTimeout, ApiError, UnknownModel, UnknownRoute, Unsupported
 from serve_app.ingress import body as request_body
-from serve_app.ingress import streaming
+from serve_app.ingress import defaults, effort, shapes, streaming, unsupported
+from serve_app.ingress.dialects import DIALECTS, RESPONSES, Dialect
 from serve_app.metrics import Metrics
 from serve_app.router import features
 from serve_app.router.dispatch import Answer, Router
-from serve_app.types import REPLICA_HEADER, Call, Headers
+from serve_app.types import REPLICA_HEADER, Call, Effort, Headers
 
 logger = logging.getLogger("ray.serve")
 
@@ -38,9 +40,17 @@ class Edge:
     limits: Ingress
     metrics: Metrics
     started_s: int
+    today: Callable[[], date]
 
 
-def make_app(router: Router, model: Model, limits: Ingress, metrics: Metrics) -> FastAPI:
+def utc_today() -> date:
+    """Return the date in UTC."""
+    return datetime.now(UTC).date()
+
+
+def make_app(
+    router: Router, model: Model, limits: Ingress, metrics: Metrics, today: Callable[[], date] = utc_today
+) -> FastAPI:
     """Return the ASGI app of an ingress replica. Its lifespan keeps the router's view fresh."""
 
     @asynccontextmanager
@@ -50,11 +60,16 @@ def make_app(router: Router, model: Model, limits: Ingress, metrics: Metrics) ->
         refresh.cancel()
 
     app = FastAPI(title="Venturi", lifespan=lifespan)
-    edge = Edge(router, model, limits, metrics, int(time.time()))
+    edge = Edge(router, model, limits, metrics, int(time.time()), today)
 
-    @app.post("/v1/chat/completions")
-    async def chat_completions(request: Request) -> Response:
-        return await _chat(edge, request)
+    for dialect in DIALECTS:
+        app.post(dialect.path)(_served(edge, dialect))
+
+    @app.api_route(f"{RESPONSES.path}/{{rest:path}}", methods=["GET", "POST", "DELETE"])
+    async def stored_response(request: Request) -> Response:
+        raise Unsupported(
+            f"{request.method} {request.url.path}: {unsupported.NOT_STORED}", param="response_id"
+        )
 
     @app.get("/v1/models")
     async def models() -> Response:
@@ -83,33 +98,55 @@ def make_app(router: Router, model: Model, limits: Ingress, metrics: Metrics) ->
 
     @app.exception_handler(ApiError)
     async def api_error(request: Request, error: ApiError) -> Response:
-        return _error(edge, error)
+        return _error(edge, request, error)
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
-        # Unknown routes and methods, in OpenAI's shape as well.
+        # Unknown routes and methods, in the same shapes.
         refusal = UnknownRoute(f"{request.method} {request.url.path}: {error.detail}")
-        return _error(edge, refusal, status=error.status_code, headers=error.headers)
+        return _error(edge, request, refusal, status=error.status_code, headers=error.headers)
 
     @app.exception_handler(Exception)
     async def bug(request: Request, error: Exception) -> Response:
         logger.exception("unexpected error", exc_info=error)
-        return _error(edge, ApiError("internal error; the server's log has it under this request's id"))
+        return _error(
+            edge, request, ApiError("internal error; the server's log has it under this request's id")
+        )
 
     return app
 
 
-async def _chat(edge: Edge, request: Request) -> Response:
+def _served(edge: Edge, dialect: Dialect) -> Callable[[Request], Awaitable[Response]]:
+    async def serve(request: Request) -> Response:
+        return await _serve(edge, request, dialect)
+
+    return serve
+
+
+async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
     started = asyncio.get_running_loop().time()
     deadline_s = started + edge.limits.request_timeout_s
     body = await request_body.read(request, edge.limits.max_body_bytes)
     parsed = request_body.parse(body)
-    wanted = features.of_chat(parsed, edge.model.default_effort)
     name = parsed.get("model")
     if name is not None and name not in edge.model.names:
         raise _no_such_model(name, edge.model)
-    call = Call("POST", "/v1/chat/completions", _forwarded(request), body)
+    dialect = dialect.of(parsed)
+    unsupported.check(dialect, parsed)
+    applied = effort.applied(
+        dialect,
+        parsed,
+        request.headers.get(effort.HEADER),
+        edge.limits.efforts.of(dialect.name),
+        edge.model.default_effort,
+    )
+    completed = effort.written(dialect, parsed, applied)
+    completed = defaults.completed(dialect, completed, applied, edge.model, edge.today())
+    if completed is not parsed:
+        body = request_body.serialise(completed)
 
+    wanted = features.of_request(completed, applied)
+    call = Call("POST", dialect.path, _forwarded(request), body)
     routed = _before(deadline_s, edge.router.route(wanted, call))
     answer = await streaming.unless_gone(request, routed, Answer.release)
     if answer is None:
@@ -117,9 +154,9 @@ async def _chat(edge: Edge, request: Request) -> Response:
     edge.metrics.ttfb.labels(answer.decision.pool, wanted.effort).observe(
         asyncio.get_running_loop().time() - started
     )
-    headers = _answer_headers(answer)
+    headers = _answer_headers(answer, applied)
     if answer.head.is_event_stream:
-        if refused := streaming.refusal(answer.opening):
+        if refused := dialect.shape.refusal(answer.opening):
             answer.release()
             return Response(refused[1], refused[0], headers | {"content-type": "application/json"})
 
@@ -127,10 +164,14 @@ async def _chat(edge: Edge, request: Request) -> Response:
             logger.error(f"pool {answer.decision.pool}: stream broke off: {error}")
             edge.metrics.broken_streams.labels(answer.decision.pool, error.code).inc()
 
-        events = streaming.events(answer, deadline_s, broken)
+        events = streaming.events(answer, deadline_s, broken, dialect.shape)
         return streaming.Stream(answer, events, answer.head.status, headers)
     content = await streaming.unless_gone(request, streaming.whole(answer, deadline_s))
-    return Response(status_code=499) if content is None else Response(content, answer.head.status, headers)
+    if content is None:
+        return Response(status_code=499)
+    if answer.head.status >= 400:
+        content = dialect.shape.engines(answer.head.status, content)
+    return Response(content, answer.head.status, headers)
 
 
 async def _before(deadline_s: float, work: Awaitable[Answer]) -> Answer:
@@ -147,7 +188,7 @@ def _forwarded(request: Request) -> Headers:
     return ((b"content-type", b"application/json"), *kept)
 
 
-def _answer_headers(answer: Answer) -> dict[str, str]:
+def _answer_headers(answer: Answer, applied: Effort) -> dict[str, str]:
     def engine(name: bytes) -> str:
         return (answer.head.header(name) or b"").decode("latin-1")
 
@@ -156,6 +197,7 @@ def _answer_headers(answer: Answer) -> dict[str, str]:
         "x-venturi-pool": answer.decision.pool,
         "x-venturi-replica": engine(REPLICA_HEADER),
         "x-venturi-reason": answer.decision.reason.value,
+        "x-venturi-effort": applied.value,
     }
 
 
@@ -188,9 +230,14 @@ def _no_such_model(name: object, model: Model) -> UnknownModel:
 
 
 def _error(
-    edge: Edge, error: ApiError, status: int | None = None, headers: Mapping[str, str] | None = None
+    edge: Edge,
+    request: Request,
+    error: ApiError,
+    status: int | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Response:
     status = status or error.status
     edge.metrics.errors.labels(status, error.code).inc()
     ours = {"x-venturi-pool": NO_ONE, "x-venturi-replica": NO_ONE, "x-venturi-reason": error.code}
-    return JSONResponse(error.body(), status_code=status, headers={**(headers or {}), **ours})
+    shape = shapes.of_path(request.url.path)
+    return JSONResponse(shape.body(error), status_code=status, headers={**(headers or {}), **ours})

@@ -1,6 +1,7 @@
 """What did the client send? The body is read once, under the limit, and must be a JSON object."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -38,3 +39,11 @@ def parse(body: bytes) -> dict[str, Any]:
             f"the request body must be a JSON object, not {type(value).__name__}", param="body"
         )
     return value
+
+
+def serialise(body: Mapping[str, Any]) -> bytes:
+    """Return `body` as JSON, ASCII only: a lone surrogate, which JSON may carry escaped, stays escaped."""
+    try:
+        return json.dumps(body, separators=(",", ":")).encode()
+    except RecursionError:
+        raise InvalidRequest("the request body is nested too deeply", param="body") from None

@@ -1,7 +1,6 @@
 """How does an answer travel to the client, and what does the client see when it breaks?"""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Protocol, TypeVar
 
@@ -10,6 +9,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from serve_app.errors import AnswerTimeout, ApiError
+from serve_app.ingress.shapes import Shape
 
 T = TypeVar("T")
 
@@ -26,40 +26,16 @@ class Body(Protocol):
         ...
 
 
-def error_event(error: ApiError) -> bytes:
-    """Return `error` as the server-sent event that ends a broken stream.
-
-    It begins with a blank line, so that it is an event of its own wherever the stream broke off, and
-    no [DONE] follows: a client that waits for one knows that the answer is not complete.
-    """
-    return b"\n\ndata: " + json.dumps(error.body()).encode() + b"\n\n"
-
-
-def refusal(opening: bytes) -> tuple[int, bytes] | None:
-    """Return status and JSON body of the error that a stream opens with, or None if it opens well.
-
-    vLLM begins a stream before it has looked at all of the request, and then says what is wrong with
-    it in the first event. Nothing has been sent to the client yet, so it can still get a status.
-    """
-    if not opening.startswith(b'data: {"error"'):
-        return None
-    body = opening.split(b"\n\n", 1)[0].removeprefix(b"data: ")
-    try:
-        code = json.loads(body)["error"]["code"]
-    except (ValueError, LookupError, TypeError):
-        return None  # whatever it is, the client gets it as it came
-    return code if isinstance(code, int) and 400 <= code < 600 else 500, body
-
-
 async def events(
-    answer: Body, deadline_s: float, on_error: Callable[[ApiError], None]
+    answer: Body, deadline_s: float, on_error: Callable[[ApiError], None], shape: Shape = Shape.OPENAI
 ) -> AsyncIterator[bytes]:
-    """Yield the body of a stream; if it breaks, or passes `deadline_s`, end it with an error event.
+    """Yield the body of a stream; if it breaks, or passes `deadline_s`, end it with an event in `shape`.
 
     `deadline_s` is a time of the event loop's clock. The answer is released however this ends, also
     when the client is gone and the generator is closed.
     """
     body = answer.body()
+    num_events = 0
     try:
         while True:
             try:
@@ -72,10 +48,11 @@ async def events(
             except ApiError as caught:
                 error = caught
             else:
+                num_events += chunk.count(b"\n\n")
                 yield chunk
                 continue
             on_error(error)
-            yield error_event(error)
+            yield shape.event(error, num_events)
             return
     finally:
         answer.release()

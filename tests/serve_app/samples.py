@@ -5,6 +5,7 @@ import copy
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import date
 from random import Random
 from typing import Any
 
@@ -114,9 +115,9 @@ def system(
 MODEL = Model(path="deploy/pocket/target", name="mistral-small-4", aliases=("small",))
 
 
-def api(parts: System, *, limits: Ingress | None = None) -> FastAPI:
-    """Return the ingress app over a system."""
-    return make_app(parts.router, MODEL, limits or Ingress(), parts.metrics)
+def api(parts: System, *, limits: Ingress | None = None, model: Model = MODEL) -> FastAPI:
+    """Return the ingress app over a system, on the first of March 2026."""
+    return make_app(parts.router, model, limits or Ingress(), parts.metrics, lambda: date(2026, 3, 1))
 
 
 @asynccontextmanager

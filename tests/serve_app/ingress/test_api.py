@@ -11,8 +11,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from serve_app.config import Ingress
 from serve_app.engine.scripted import OK, Step
 from serve_app.errors import PoolBusy, ReplicaLost
+from serve_app.ingress.dialects import DIALECTS, Dialect
 from serve_app.router import dispatch
-from tests.serve_app.samples import System, api, cancel, client, head, system, until
+from serve_app.types import Effort
+from tests.serve_app.samples import MODEL, System, api, cancel, client, head, system, until
 
 CHAT = "/v1/chat/completions"
 SSE = "text/event-stream; charset=utf-8"
@@ -71,6 +73,7 @@ async def test_a_whole_answer(fields: dict[str, Any], pool: str, replica: str) -
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["content-length"] == "7"
     assert venturi_headers(answer) == (pool, replica, "effort")
+    assert answer.headers["x-venturi-effort"] == _effort(pool)
     assert parts.num_leases() == FREE
     assert parts.num_cancels() == 0
     assert parts.counted("venturi_time_to_first_byte_seconds_count", pool=pool, effort=_effort(pool)) == 1
@@ -122,6 +125,125 @@ async def test_what_the_engine_gets() -> None:
     }
 
 
+CONVERSATION = {"messages": [{"role": "user", "content": "hi"}]}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda d: d.path)
+async def test_every_dialect_travels_as_it_came(dialect: Dialect) -> None:
+    """A body that needs nothing reaches vLLM's route of the same path, byte for byte."""
+    parts = system({"t1": (head("t1"), b"{}")})
+    content = b' {"model" : "small"}\n'
+    async with client(api(parts)) as http:
+        answer = await http.post(dialect.path, content=content)
+    ((_, call),) = parts.backends["throughput"].calls
+    assert (answer.status_code, call.path, call.body) == (200, dialect.path, content)
+    assert answer.headers["x-venturi-effort"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "effort", "sent"),
+    [
+        (CHAT, {}, "high", {"reasoning_effort": "high", "temperature": 0.7}),
+        ("/v1/responses", {"input": "hi"}, "medium", {"reasoning": {"effort": "high"}, "temperature": 0.7}),
+        ("/v1/messages", CONVERSATION, "max", {"output_config": {"effort": "high"}, "temperature": 0.7}),
+        ("/v1/messages/count_tokens", CONVERSATION, "max", {"output_config": {"effort": "high"}}),
+        ("/tokenize", CONVERSATION, "high", {"chat_template_kwargs": {"reasoning_effort": "high"}}),
+    ],
+)
+async def test_an_effort_by_header(
+    path: str, fields: dict[str, Any], effort: str, sent: dict[str, Any]
+) -> None:
+    """A header chooses the pool in every dialect, and the body says it to vLLM, with its sampling."""
+    parts = system({}, {"l1": (head("l1"), b"{}")})
+    async with client(api(parts)) as http:
+        answer = await http.post(path, json=fields, headers={"x-reasoning-effort": effort})
+    ((_, call),) = parts.backends["latency"].calls
+    assert json.loads(call.body) == fields | sent
+    assert (answer.headers["x-venturi-pool"], answer.headers["x-venturi-effort"]) == ("latency", "high")
+
+
+async def test_an_effort_by_default() -> None:
+    """When the operator's default is high, vLLM is told, and not only the router."""
+    parts = system({}, {"l1": (head("l1"), b"{}")})
+    model = MODEL.model_copy(update={"default_effort": Effort.HIGH})
+    async with client(api(parts, model=model)) as http:
+        await http.post(CHAT, json=body(temperature=0))
+    ((_, call),) = parts.backends["latency"].calls
+    assert json.loads(call.body) == body(temperature=0, reasoning_effort="high")
+
+
+async def test_the_operators_system_prompt() -> None:
+    """It is filled in with the day of the clock that the app was given."""
+    parts = system({"t1": (head("t1"), b"{}")})
+    model = MODEL.model_copy(update={"system_prompt": "{today}, {name}"})
+    async with client(api(parts, model=model)) as http:
+        await http.post(CHAT, json=body())
+    ((_, call),) = parts.backends["throughput"].calls
+    assert json.loads(call.body)["messages"][0] == {
+        "role": "system",
+        "content": "2026-03-01, mistral-small-4",
+    }
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens", "/v1/messages/batches"])
+async def test_anthropics_error_shape(path: str) -> None:
+    """Under /v1/messages every refusal has Anthropic's form, whoever refuses."""
+    async with client(api(system({}))) as http:
+        for answer in (await http.post(path, json={"model": "gpt-9"}), await http.put(path)):
+            assert set(answer.json()) == {"type", "error"}
+            assert set(answer.json()["error"]) == {"type", "message"}
+            assert answer.json()["error"]["type"] in ("not_found_error", "invalid_request_error")
+            assert answer.headers["x-venturi-pool"] == "-"
+
+
+async def test_what_vllm_refuses_in_anthropics_shape() -> None:
+    """Of vLLM's own forms a client of messages sees neither, whole or as a stream's first event."""
+    refused = b'{"error":{"message":"no","type":"Bad Request","param":"body.max_tokens","code":400}}'
+    first = (
+        b'event: error\ndata: {"type":"error","error":{"type":"invalid_request_error","message":"no"}}\n\n'
+    )
+    for script in ((head("t1", status=400), refused), (head("t1", SSE), first)):
+        parts = system({"t1": script})
+        async with client(api(parts)) as http:
+            answer = await http.post("/v1/messages", json=CONVERSATION)
+        assert answer.status_code == 400
+        assert answer.json() == {"type": "error", "error": {"type": "invalid_request_error", "message": "no"}}
+        assert parts.num_leases() == FREE
+
+
+@pytest.mark.parametrize(
+    ("path", "named"), [("/v1/messages", "api_error"), ("/v1/responses", "replica_lost")]
+)
+async def test_other_streams_that_break(path: str, named: str) -> None:
+    """Messages and responses end in an error event of their own."""
+    begun = b"event: begun\ndata: {}\n\n"
+    parts = system({"t1": (head("t1", SSE), begun, ReplicaLost("gone"))})
+    async with client(api(parts)) as http:
+        answer = await http.post(path, json={"stream": True})
+    assert answer.content.startswith(begun + b"\n\nevent: error\ndata: ")
+    event = json.loads(answer.content.split(b"data: ")[-1])
+    assert event["type"] == "error"
+    assert named in (event.get("code"), event.get("error", {}).get("type"))
+    assert parts.counted("venturi_broken_streams_total", pool="throughput", code="replica_lost") == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/responses/resp_1"),
+        ("DELETE", "/v1/responses/resp_1"),
+        ("POST", "/v1/responses/resp_1/cancel"),
+        ("GET", "/v1/responses/resp_1/input_items"),
+    ],
+)
+async def test_responses_are_not_kept(method: str, path: str) -> None:
+    """Whoever asks for a stored response hears that there are none, and why."""
+    async with client(api(system({}))) as http:
+        answer = await http.request(method, path)
+    assert refusal(answer) == (400, "invalid_request_error", "unsupported", "response_id")
+    assert "not stored" in answer.json()["error"]["message"]
+
+
 async def test_the_engines_own_refusal() -> None:
     """A 400 of the engine passes through unchanged: no retry, no rewriting."""
     refused = b'{"error":{"message":"bad temperature","type":"BadRequestError","param":null,"code":400}}'
@@ -165,6 +287,12 @@ async def test_fallback(
     ("request_", "error"),
     [
         ({"json": body(reasoning_effort="medium")}, (400, "invalid_value", "reasoning_effort")),
+        ({"headers": {"x-reasoning-effort": "low"}}, (400, "invalid_value", "x-reasoning-effort")),
+        (
+            {"json": body(reasoning_effort="none"), "headers": {"x-reasoning-effort": "high"}},
+            (400, "invalid_value", "x-reasoning-effort"),
+        ),
+        ({"json": body(store=True)}, (400, "unsupported", "store")),
         ({"json": body(reasoning_effort=1)}, (400, "invalid_value", "reasoning_effort")),
         ({"json": None, "content": b'{"model":'}, (400, "invalid_value", "body")),
         ({"json": [1]}, (400, "invalid_value", "body")),

@@ -75,3 +75,22 @@ def test_anything_else_is_refused(text: bytes, message: str) -> None:
         body.parse(text)
     assert refused.value.message.startswith(message)
     assert refused.value.param == "body"
+
+
+@pytest.mark.parametrize(
+    "text", [b'{"a":[1,2.5,null,true]}', b'{"a":"\\ud800 \\u00fc"}', '{"a":"ü"}'.encode(), b'{"n":NaN}']
+)
+def test_serialised_and_parsed_again(text: bytes) -> None:
+    """A body that was changed says the same of everything else, lone surrogates and all."""
+    again = body.serialise(body.parse(text))
+    assert again.isascii()
+    assert repr(body.parse(again)) == repr(body.parse(text))
+
+
+def test_nested_too_deeply() -> None:
+    """A body that could be read but not written is the client's mistake as well."""
+    deep: dict[str, object] = {}
+    for _ in range(200_000):
+        deep = {"a": deep}
+    with pytest.raises(InvalidRequest, match="too deeply"):
+        body.serialise(deep)

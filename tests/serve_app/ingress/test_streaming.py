@@ -11,6 +11,7 @@ from starlette.requests import Request
 from serve_app.engine.scripted import ScriptedStream, Step
 from serve_app.errors import AnswerTimeout, ApiError, ReplicaLost
 from serve_app.ingress import streaming
+from serve_app.ingress.shapes import Shape
 from tests.serve_app.samples import cancel, gather, until
 
 PARTS = (b'data: {"n":1}\n\n', b"data: [DONE]\n\n")
@@ -47,31 +48,20 @@ def error_in(event: bytes) -> dict[str, Any]:
     return error
 
 
-REFUSAL = b'{"error":{"message":"no such tool","type":"BadRequestError","param":null,"code":%b}}'
-
-
-@pytest.mark.parametrize(
-    ("opening", "refusal"),
-    [
-        (b"data: " + REFUSAL % b"400" + b"\n\ndata: [DONE]\n\n", (400, REFUSAL % b"400")),
-        (b"data: " + REFUSAL % b"503" + b"\n\n", (503, REFUSAL % b"503")),
-        (b"data: " + REFUSAL % b'"odd"' + b"\n\n", (500, REFUSAL % b'"odd"')),
-        (b"data: " + REFUSAL % b"200" + b"\n\n", (500, REFUSAL % b"200")),
-        (PARTS[0], None),
-        (b'data: {"choices":[{"delta":{"content":"{\\"error\\":1}"}}]}\n\n', None),
-        (b"", None),
-    ],
-)
-def test_a_stream_that_opens_with_an_error(opening: bytes, refusal: tuple[int, bytes] | None) -> None:
-    """An error in the first event still becomes a status; whatever else opens a stream does not."""
-    assert streaming.refusal(opening) == refusal
-
-
 async def test_a_complete_stream() -> None:
     """What the engine sends goes out as it is; nothing is added, and the answer is released."""
     answer, errors = Answer(*PARTS), list[ApiError]()
     assert await gather(streaming.events(answer, in_s(1), errors.append)) == list(PARTS)
     assert (answer.num_releases, errors) == (1, [])
+
+
+async def test_broken_responses_go_on_counting() -> None:
+    """The Responses API numbers its events: the error has the number after the last one that was sent."""
+    answer = Answer(
+        b"event: a\ndata: {}\n\nevent: b\ndata: {}\n\n", b"event: c\ndata: {}\n\n", ReplicaLost("x")
+    )
+    *_, last = await gather(streaming.events(answer, in_s(1), lambda _: None, Shape.RESPONSES))
+    assert json.loads(last.split(b"data: ")[1])["sequence_number"] == 3
 
 
 async def test_broken_in_the_middle() -> None:

@@ -1,0 +1,114 @@
+"""Which parts of a dialect are not served here? They are refused, since vLLM would ignore them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from serve_app.errors import Unsupported
+from serve_app.ingress.dialects import (
+    CHAT,
+    CHAT_RENDER,
+    COMPLETIONS,
+    COUNT_TOKENS,
+    MESSAGES,
+    RESPONSES,
+    Body,
+    Dialect,
+)
+
+NOT_STORED = "answers are not stored: replicas share no state, and an answer ends with its request"
+NO_TOOLS_OF_OURS = "the server runs no tools of its own; send function tools and run them"
+ONE_TIER = "every request is served alike"
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A field that is refused unless it has a value that asks for nothing."""
+
+    field: str
+    why: str
+    harmless: tuple[object, ...] | Callable[[Any], bool] = (None, False)
+
+    def refuses(self, value: object) -> bool:
+        """Whether `value` asks for something."""
+        if callable(self.harmless):
+            return value is not None and not self.harmless(value)
+        return value not in self.harmless
+
+
+def _of_types(*types: str | None) -> Callable[[Any], bool]:
+    def harmless(tools: object) -> bool:
+        # What is no list of objects is left to vLLM, which says what it should be.
+        given = tools if isinstance(tools, list) else ()
+        return all(tool.get("type") in types for tool in given if isinstance(tool, Mapping))
+
+    return harmless
+
+
+def _keeps_all(management: object) -> bool:
+    edits = management.get("edits") or () if isinstance(management, Mapping) else ()
+    return all(isinstance(edit, Mapping) and edit.get("keep") == "all" for edit in edits)
+
+
+_GUIDED = tuple(
+    Refused(f"guided_{kind}", "send response_format or structured_outputs instead", (None,))
+    for kind in ("json", "regex", "choice", "grammar")
+)
+
+_CHAT = (
+    Refused("functions", "send tools instead"),
+    Refused("function_call", "send tool_choice instead"),
+    Refused("audio", "the model gives text only"),
+    Refused("modalities", "the model gives text only", (None, ["text"])),
+    Refused("prediction", "the engine drafts by itself"),
+    Refused("web_search_options", NO_TOOLS_OF_OURS),
+    Refused("store", NOT_STORED),
+    Refused("service_tier", ONE_TIER, (None, "auto", "default")),
+    Refused("verbosity", "the model does not know it; say it in the prompt", (None, "medium")),
+    Refused("random_seed", "send seed instead", (None,)),
+    Refused("safe_prompt", "there is no safety prompt; send a system message instead"),
+    Refused("prompt_mode", "send reasoning_effort instead", (None,)),
+    *_GUIDED,
+)
+
+_MESSAGES = (
+    Refused("tools", NO_TOOLS_OF_OURS, _of_types(None, "custom")),
+    Refused("mcp_servers", NO_TOOLS_OF_OURS, (None, [])),
+    Refused("container", NO_TOOLS_OF_OURS),
+    Refused("context_management", "the whole conversation is read", _keeps_all),
+    Refused("service_tier", ONE_TIER, (None, "auto", "standard_only")),
+)
+
+REFUSED: Mapping[str, tuple[Refused, ...]] = {
+    CHAT.path: _CHAT,
+    CHAT_RENDER.path: _CHAT,
+    COMPLETIONS.path: _GUIDED,
+    RESPONSES.path: (
+        Refused("background", NOT_STORED),
+        Refused("store", NOT_STORED),
+        Refused("previous_response_id", f"{NOT_STORED}; send the earlier items in input", (None,)),
+        Refused("conversation", f"{NOT_STORED}; send the earlier items in input", (None,)),
+        Refused("prompt", "there are no stored prompts; send instructions and input", (None,)),
+        Refused("tools", NO_TOOLS_OF_OURS, _of_types("function", "namespace")),
+        Refused("context_management", "the whole conversation is read", (None, [])),
+        Refused("service_tier", ONE_TIER, (None, "auto", "default")),
+    ),
+    MESSAGES.path: _MESSAGES,
+    COUNT_TOKENS.path: _MESSAGES,
+}
+"""By route."""
+
+
+def check(dialect: Dialect, body: Body) -> None:
+    """Raise Unsupported, naming the field, if `body` asks for what is not served in `dialect`."""
+    for refused in REFUSED.get(dialect.path, ()):
+        value = body.get(refused.field)
+        if refused.refuses(value):
+            raise Unsupported(
+                f"{refused.field}={_short(value)} is not supported: {refused.why}", param=refused.field
+            )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}..."
