@@ -10,13 +10,18 @@ VenturiError
     │   ├── UnknownModel    404
     │   ├── UnknownRoute    404  or 405
     │   ├── Unsupported     400
-    │   └── BodyTooLarge    413
+    │   ├── BodyTooLarge    413
+    │   └── HeadersTooLarge 431
+    ├── Unauthorized        401  no key, or one that nobody has
+    ├── Forbidden           403  the key's tenant may not do this
+    ├── RateLimited         429  the tenant's limits are used up
     ├── NoReplica           503  no pool can take the request
     ├── PoolBusy            503  queues are full
     ├── ReplicaLost         502  the replica went away
     └── AnswerTimeout       504  the answer took longer than ingress.request_timeout_s
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
@@ -55,10 +60,14 @@ class ApiError(VenturiError):
     type: ClassVar[str] = "server_error"
     code: ClassVar[str] = "internal_error"
 
-    def __init__(self, message: str, *, param: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, param: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
+        self.headers = dict(headers or {})
+        """Headers that the answer has beside the usual ones."""
 
     def body(self) -> dict[str, Any]:
         """Return the JSON body: `{"error": {"message", "type", "param", "code"}}`."""
@@ -99,6 +108,37 @@ class BodyTooLarge(InvalidRequest):
 
     status = 413
     code = "body_too_large"
+
+
+class HeadersTooLarge(InvalidRequest):
+    """The request has more headers, or more bytes of them, than ingress.max_headers and max_header_bytes."""
+
+    status = 431
+    code = "headers_too_large"
+
+
+class Unauthorized(ApiError):
+    """The request has no API key, or one that no tenant has."""
+
+    status = 401
+    type = "authentication_error"
+    code = "invalid_api_key"
+
+
+class Forbidden(ApiError):
+    """It is known who asks, and they may not do this."""
+
+    status = 403
+    type = "permission_error"
+    code = "not_allowed"
+
+
+class RateLimited(ApiError):
+    """A tenant has used up one of its limits; the headers say when to come back."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
 
 
 class NoReplica(ApiError):

@@ -11,6 +11,10 @@ TABLE: list[tuple[type[ApiError], int, str, str]] = [
     (errors.UnknownRoute, 404, "invalid_request_error", "unknown_url"),
     (errors.Unsupported, 400, "invalid_request_error", "unsupported"),
     (errors.BodyTooLarge, 413, "invalid_request_error", "body_too_large"),
+    (errors.HeadersTooLarge, 431, "invalid_request_error", "headers_too_large"),
+    (errors.Unauthorized, 401, "authentication_error", "invalid_api_key"),
+    (errors.Forbidden, 403, "permission_error", "not_allowed"),
+    (errors.RateLimited, 429, "rate_limit_error", "rate_limit_exceeded"),
     (errors.NoReplica, 503, "service_unavailable_error", "no_healthy_replica"),
     (errors.PoolBusy, 503, "service_unavailable_error", "pool_busy"),
     (errors.ReplicaLost, 502, "server_error", "replica_lost"),
@@ -32,6 +36,14 @@ def test_what_a_client_sees(error: type[ApiError], status: int, kind: str, code:
     assert raised.body() == {
         "error": {"message": "what went wrong", "type": kind, "param": "model", "code": code}
     }
+
+
+def test_headers_of_an_error() -> None:
+    """An error may bring headers; without any it has none, and they are its own copy."""
+    headers = {"retry-after": "3"}
+    raised = errors.RateLimited("later", headers=headers)
+    headers.clear()
+    assert (raised.headers, ApiError("x").headers) == ({"retry-after": "3"}, {})
 
 
 def test_the_table_is_whole() -> None:
