@@ -36,6 +36,12 @@ class Metrics:
             ["status", "code"],
             registry=self._registry,
         )
+        self.refused = Counter(
+            "venturi_refused",
+            "Requests that keys or limits refused, by tenant ('-' when it is not known) and code",
+            ["tenant", "code"],
+            registry=self._registry,
+        )
         self.broken_streams = Counter(
             "venturi_broken_streams",
             "Answers that ended in an error event after their first byte, by pool and code",
