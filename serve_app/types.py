@@ -10,6 +10,10 @@ REPLICA_HEADER = b"x-venturi-replica"
 """The header by which a replica signs its answers."""
 
 
+NO_TENANT = "-"
+"""Stands for the tenant of a request whose sender is not known; no tenant can have this name."""
+
+
 class Effort(StrEnum):
     """How much the model reasons before it answers; the model knows these two and no others."""
 
@@ -60,6 +64,10 @@ class RequestFeatures:
     effort: Effort
     plain_decoding: tuple[str, ...] = ()
     """Fields of the request that an engine with a draft head does not honour."""
+    tenant: str = NO_TENANT
+    """Who asks; NO_TENANT where no keys are configured."""
+    priority: int = 0
+    """The tenant's priority; more is more important."""
 
 
 @dataclass(frozen=True, slots=True)
