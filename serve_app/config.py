@@ -5,6 +5,7 @@ one. Nothing else in serve_app reads the process environment.
 """
 
 import os
+import re
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -50,6 +51,7 @@ RESERVED_ENGINE_ARGUMENTS = {
 """Engine arguments that Venturi derives from a setting of its own: vLLM's name to ours."""
 
 INGRESS_DEPLOYMENT = "ingress"
+KEY_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 DRAIN_MARGIN_S = 10.0
 """How much longer than the longest answer a replica drains."""
 
@@ -69,9 +71,19 @@ def _one_at_least(efforts: tuple[Effort, ...]) -> tuple[Effort, ...]:
 def _refuse_unknown(given: Mapping[str, Any], known: Collection[str], under: str = "") -> None:
     unknown = [str(key) for key in given if key not in known]
     if unknown:
-        # `known` rides along for the message: `_lines` writes one line a key.
+        # `known` rides along for the message: `problem_lines` writes one line a key.
         context = {"unknown": unknown, "known": sorted(known), "under": under}
         raise PydanticCustomError("unknown_key", "unknown keys", context)
+
+
+def _key_hash(given: str) -> str:
+    # Not a word of what was given: whoever writes the key itself here should not find it in a log.
+    if not KEY_HASH.fullmatch(given):
+        raise ValueError(
+            f"must be 'sha256:' and 64 hexadecimal digits, not these {len(given)} characters; "
+            f"'python -m serve_app key' makes one"
+        )
+    return given
 
 
 class _Frozen(BaseModel):
@@ -306,6 +318,64 @@ class EffortNames(_Frozen):
         return STRICT_EFFORTS if table == "strict" else MAPPED_EFFORTS
 
 
+class Tenant(_Frozen):
+    """Whoever holds one of some keys, and what they may use; a limit that is not given does not hold."""
+
+    name: Name
+    keys: tuple[Annotated[str, AfterValidator(_key_hash)], ...] = ()
+    """Hashes of the keys, as `python -m serve_app key` prints them; the keys themselves stand nowhere."""
+    requests_per_min: Positive | None = None
+    tokens_per_min: Positive | None = None
+    """Tokens of prompts and answers together."""
+    concurrent_requests: Positive | None = None
+    efforts: Annotated[tuple[Effort, ...], AfterValidator(_one_at_least)] = tuple(Effort)
+    priority: Annotated[int, Field(strict=True)] = 0
+    """More is more important."""
+
+
+class Tenants(_Frozen):
+    """The whole of a keys file. An empty list is valid: nobody may."""
+
+    tenants: tuple[Tenant, ...]
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        names = [tenant.name for tenant in self.tenants]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"tenants: {', '.join(map(repr, twice))} stands there more than once")
+        holders: dict[str, str] = {}
+        for tenant in self.tenants:
+            for key in tenant.keys:
+                if holder := holders.get(key):
+                    raise ValueError(f"tenants: one key hash stands at {holder!r} and at {tenant.name!r}")
+                holders[key] = tenant.name
+        return self
+
+
+class Auth(_Frozen):
+    """Who may use the API. Without keys: whoever is on this machine, if only this machine is listened to."""
+
+    keys_file: Annotated[str, StringConstraints(min_length=1)] | None = None
+    """A YAML or JSON file of tenants, on every node with an ingress replica. It is read again when it
+    changes. A relative path is relative to the project's root."""
+    keys_env: Annotated[str, StringConstraints(min_length=1)] | None = None
+    """The name of an environment variable of the ingress replicas with such a text in it."""
+    open: Annotated[bool, Field(strict=True)] = False
+    """Whether everyone may, wherever they are. Only without keys."""
+
+    @model_validator(mode="after")
+    def _keys_or_open(self) -> Self:
+        if self.open and self.has_keys:
+            name = "keys_file" if self.keys_file else "keys_env"
+            raise ValueError(f"open={self.open} and {name}={getattr(self, name)!r} exclude each other")
+        return self
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether requests need a key."""
+        return self.keys_file is not None or self.keys_env is not None
+
+
 class Ingress(_Frozen):
     """The HTTP edge."""
 
@@ -315,6 +385,10 @@ class Ingress(_Frozen):
     max_ongoing_requests: Positive = 1024
     """Requests that one ingress replica holds at once, streams included."""
     max_body_bytes: Positive = 32 * 2**20
+    max_header_bytes: Positive = 32 * 2**10
+    """Bytes of all header names and values together."""
+    max_headers: Positive = 100
+    auth: Auth = Auth()
     request_timeout_s: PositiveSeconds = 1800.0
     """The longest time an answer may take, from the request's arrival to its last byte."""
     efforts: EffortNames = EffortNames()
@@ -358,10 +432,10 @@ def parse(args: Mapping[str, Any]) -> Settings:
     try:
         return Settings.model_validate(dict(args))
     except ValidationError as error:
-        raise ConfigError([line for e in error.errors() for line in _lines(e)]) from None
+        raise ConfigError([line for e in error.errors() for line in problem_lines(e)]) from None
 
 
-def _lines(error: Any) -> list[str]:
+def problem_lines(error: Any) -> list[str]:
     """Write one pydantic error as lines of `path.of.key: what is wrong`."""
     path = ".".join(map(str, error["loc"]))
     context = error.get("ctx", {})
@@ -391,6 +465,11 @@ def _unknown_line(prefix: str, key: str, known: list[str]) -> str:
 def resolve(path: str) -> Path:
     """Return `path` as it is if absolute, else below the project's root."""
     return PROJECT_ROOT / path
+
+
+def environment_variable(name: str) -> str | None:
+    """Return a variable of this process's environment, or None if it is not set."""
+    return os.environ.get(name)
 
 
 def process_environment() -> dict[str, str]:

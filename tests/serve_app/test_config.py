@@ -31,6 +31,8 @@ def test_defaults() -> None:
     assert settings.model.system_prompt is None
     assert settings.model.sampling_at(Effort.HIGH) == {"temperature": 0.7}
     assert settings.model.sampling_at(Effort.NONE) == {}
+    assert (settings.ingress.max_header_bytes, settings.ingress.max_headers) == (32_768, 100)
+    assert (settings.ingress.auth.has_keys, settings.ingress.auth.open) == (False, False)
     assert settings.drain_s > settings.ingress.request_timeout_s
 
 
@@ -138,7 +140,22 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {f"{T}.cpus_per_rank": float("nan")},
         f"{T}.cpus_per_rank: Input should be a finite number, not nan",
     ),
+    ({"ingress.max_headers": 0}, "ingress.max_headers: Input should be greater than or equal to 1, not 0"),
+    ({"ingress.auth": {"key_file": "x"}}, "ingress.auth.key_file: unknown key; did you mean 'keys_file'?"),
+    ({"ingress.auth": {"open": "yes"}}, "ingress.auth.open: Input should be a valid boolean, not 'yes'"),
+    (
+        {"ingress.auth": {"keys_env": ""}},
+        "ingress.auth.keys_env: String should have at least 1 character, not ''",
+    ),
     # Two values that contradict each other.
+    (
+        {"ingress.auth": {"open": True, "keys_file": "keys.yaml"}},
+        "ingress.auth: open=True and keys_file='keys.yaml' exclude each other",
+    ),
+    (
+        {"ingress.auth": {"open": True, "keys_env": "KEYS"}},
+        "ingress.auth: open=True and keys_env='KEYS' exclude each other",
+    ),
     ({f"{T}.plan": {"tp": 0}}, f"{T}.plan: tp=0 must be a whole number of at least 1"),
     ({f"{T}.plan": {"tp": True}}, f"{T}.plan: tp=True must be a whole number of at least 1"),
     ({f"{T}.replicas": True}, f"{T}.replicas: Input should be a valid integer, not True"),
@@ -247,6 +264,14 @@ def test_relative_paths_start_at_the_project() -> None:
     """A path means the same wherever the command was given; an absolute one stays."""
     assert config.resolve("deploy/local.yaml").is_file()
     assert config.resolve("/models/x") == Path("/models/x")
+
+
+def test_one_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable is read by name; one that is not set is None."""
+    monkeypatch.setenv("VENTURI_TEST", "")
+    assert config.environment_variable("VENTURI_TEST") == ""
+    monkeypatch.delenv("VENTURI_TEST")
+    assert config.environment_variable("VENTURI_TEST") is None
 
 
 def test_process_environment_is_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
