@@ -1,4 +1,4 @@
-"""`python -m serve_app check|up FILE`: look at a serve file, or bring it up on this machine."""
+"""`python -m serve_app check|up FILE|key`: look at a serve file, bring it up on this machine, make a key."""
 
 import argparse
 import sys
@@ -16,7 +16,12 @@ def main(argv: list[str] | None = None) -> int:
         ("up", "start Ray and FILE on this machine, ask one question at each effort, serve until Ctrl-C"),
     ):
         commands.add_parser(name, help=what, description=what).add_argument("file", type=Path)
+    what = "make an API key: print it, this once, and the line for the keys file, which has only its hash"
+    key = commands.add_parser("key", help=what, description=what)
+    key.add_argument("--tenant", default="default", help="the name of who will hold it")
     options = parser.parse_args(argv)
+    if options.command == "key":
+        return _key(options.tenant)
     from serve_app import serve_file
     from serve_app.errors import ConfigError
 
@@ -37,6 +42,26 @@ def main(argv: list[str] | None = None) -> int:
     except VenturiError as error:
         print(error, file=sys.stderr)
         return 1
+    return 0
+
+
+def _key(name: str) -> int:
+    from pydantic import ValidationError
+
+    from serve_app.config import Tenant, problem_lines
+    from serve_app.ingress.auth import key_hash, new_key
+
+    key = new_key()
+    try:
+        tenant = Tenant(name=name, keys=(key_hash(key.encode()),))
+    except ValidationError as error:
+        for problem in error.errors():
+            print("\n".join(f"--tenant: {line}" for line in problem_lines(problem)), file=sys.stderr)
+        return 2
+    print("The key, which is shown only now:")
+    print(key)
+    print("The line below `tenants:` in the keys file:")
+    print(f'- {{name: {tenant.name}, keys: ["{tenant.keys[0]}"]}}')
     return 0
 
 

@@ -11,6 +11,7 @@ from serve_app import local
 from serve_app.__main__ import main
 from serve_app.config import PROJECT_ROOT
 from serve_app.errors import StartError
+from serve_app.ingress import auth
 from serve_app.serve_file import ServeFile
 from tests.serve_app.samples import args
 
@@ -68,6 +69,27 @@ def test_up_that_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     assert main(["up", str(LOCAL)]) == 1
     assert capsys.readouterr() == ("", "dashboard port 8265 is taken\n")
     assert asked == [LOCAL]
+
+
+def test_a_new_key(capsys: pytest.CaptureFixture[str]) -> None:
+    """A key is printed once, with a line for the keys file that has its hash and lets it in."""
+    assert main(["key", "--tenant", "search"]) == 0
+    out, err = capsys.readouterr()
+    (key,) = (line for line in out.splitlines() if line.startswith("vk-"))
+    (entry,) = (line for line in out.splitlines() if line.startswith("- "))
+    assert (out.count(key), err) == (1, "")
+    tenants = auth.parse(f"tenants:\n{entry}\n", "keys.yaml")
+    holder = auth.Keyring(tenants).holder(key.encode())
+    assert holder is not None
+    assert holder.name == "search"
+
+
+def test_a_key_for_a_name_that_cannot_be(capsys: pytest.CaptureFixture[str]) -> None:
+    """A tenant's name that the keys file would refuse is refused here."""
+    assert main(["key", "--tenant", "A B"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "--tenant: name: String should match pattern '^[a-z][a-z0-9-]{0,40}$', not 'A B'\n"
 
 
 def test_no_command(capsys: pytest.CaptureFixture[str]) -> None:
