@@ -80,6 +80,16 @@ def build(args: Mapping[str, Any]) -> Application:
     )
 
 
+def listens_on() -> str:
+    """Return the host that Serve's HTTP servers in this cluster are bound to, as its controller has it.
+
+    Only inside a replica. HAProxy, Serve's proxy and the replicas' own HTTP servers all take it from there,
+    and it cannot change while Serve runs.
+    """
+    host: str = serve.context._get_global_client().http_config.host
+    return host
+
+
 def engine(settings: Settings, name: str) -> Application:
     """Return the deployment of one pool."""
     pool_settings = settings.pools[name]

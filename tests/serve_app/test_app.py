@@ -1,11 +1,13 @@
 """The composition: which deployments a serve file becomes, and what each one reserves."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray import serve
 from ray.serve import Application, Deployment
 
-from serve_app.app import CALL_ENVIRONMENT, build
+from serve_app.app import CALL_ENVIRONMENT, build, listens_on
 from serve_app.engine.replica import EngineReplica
 from serve_app.errors import ConfigError
 from tests.serve_app.samples import args
@@ -102,3 +104,10 @@ def test_wrong_settings_are_not_deployed(changes: dict[str, Any], line: str) -> 
     with pytest.raises(ConfigError) as refused:
         build(args(AWAY | changes))
     assert refused.value.problems == [line]
+
+
+def test_the_host_is_the_controllers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Serve listens on is what its controller says, not what a file asked for."""
+    client = SimpleNamespace(http_config=serve.HTTPOptions(host="10.0.0.7"))
+    monkeypatch.setattr(serve.context, "_get_global_client", lambda: client)
+    assert listens_on() == "10.0.0.7"
