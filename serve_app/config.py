@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from string import Formatter
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -58,7 +58,9 @@ DRAIN_MARGIN_S = 10.0
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,40}$")]
 Positive = Annotated[int, Field(ge=1, strict=True)]
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
 Environment = dict[str, str]
+T = TypeVar("T")
 
 
 def _one_at_least(efforts: tuple[Effort, ...]) -> tuple[Effort, ...]:
@@ -66,6 +68,18 @@ def _one_at_least(efforts: tuple[Effort, ...]) -> tuple[Effort, ...]:
     if not efforts:
         raise ValueError("must name at least one effort, not []")
     return efforts
+
+
+def _host_pattern(pattern: str) -> str:
+    if not re.fullmatch(r"(\*\.)?([a-z0-9_-]+\.)*[a-z0-9_-]+", pattern):
+        raise ValueError(f"must be a name, or *. and a name, in lower case, not {pattern!r}")
+    return pattern
+
+
+def _not_empty(given: tuple[T, ...]) -> tuple[T, ...]:
+    if not given:
+        raise ValueError("must name at least one, not []")
+    return given
 
 
 def _refuse_unknown(given: Mapping[str, Any], known: Collection[str], under: str = "") -> None:
@@ -376,6 +390,48 @@ class Auth(_Frozen):
         return self.keys_file is not None or self.keys_env is not None
 
 
+HostPattern = Annotated[str, AfterValidator(_host_pattern)]
+
+
+class ImagePolicy(_Frozen):
+    """Which images requests may have. The ingress fetches what is named by URL; the engines fetch nothing."""
+
+    https: Literal["public", False] = "public"
+    """Whether images are fetched by https, and from where: hosts that have public addresses only, or none."""
+    data: bool = True
+    """Whether a request may bring images along, as data URLs or base64."""
+    hosts: Annotated[tuple[HostPattern, ...], AfterValidator(_not_empty)] | None = None
+    """The hosts to fetch from: full names, or `*.example.com` for every name below one. Any, if not given."""
+    ports: Annotated[tuple[Port, ...], AfterValidator(_not_empty)] = (443,)
+    max_count: Positive = 16
+    """Images a request."""
+    max_bytes: Positive = 16 * 2**20
+    """Bytes an image, before base64."""
+    max_total_bytes: Positive = 24 * 2**20
+    """Bytes of all images of a request. They grow by a third on their way to the engine."""
+    max_pixels: Positive = 32 * 2**20
+    """Width times height, as the header says: what decoding an image costs the engine, times 3 or 4 bytes."""
+    max_redirects: Annotated[int, Field(ge=0, le=10, strict=True)] = 3
+    """Redirects an image; each of them has to keep every rule again."""
+    timeout_s: PositiveSeconds = 10.0
+    """The time to fetch all images of a request."""
+
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        """The URL schemes that are allowed."""
+        return ("data",) * self.data + ("https",) * bool(self.https)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.max_bytes > self.max_total_bytes:
+            raise ValueError(
+                f"max_bytes={self.max_bytes} is more than max_total_bytes={self.max_total_bytes}"
+            )
+        if self.hosts is not None and not self.https:
+            raise ValueError(f"hosts={list(self.hosts)} has no use with https={self.https}")
+        return self
+
+
 class Ingress(_Frozen):
     """The HTTP edge."""
 
@@ -393,6 +449,7 @@ class Ingress(_Frozen):
     """The longest time an answer may take, from the request's arrival to its last byte."""
     efforts: EffortNames = EffortNames()
     """What clients may call an effort, by dialect."""
+    images: ImagePolicy = ImagePolicy()
 
 
 class Settings(_Frozen):

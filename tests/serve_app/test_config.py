@@ -15,6 +15,7 @@ from serve_app.types import Effort, Rules
 from tests.serve_app.samples import args
 
 T = "pools.throughput"
+IMAGES = "ingress.images"
 
 
 def test_defaults() -> None:
@@ -57,7 +58,8 @@ def test_values_arrive_typed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "field"), [("model", "name"), ("router", "max_age_s"), ("ingress", "replicas")]
+    ("part", "field"),
+    [("model", "name"), ("router", "max_age_s"), ("ingress", "replicas"), ("ingress", "images")],
 )
 def test_is_frozen(part: str, field: str) -> None:
     """Settings stay as they were checked."""
@@ -80,6 +82,17 @@ def test_defaults_by_effort() -> None:
     model = config.parse(args({"model.defaults": {"none": {"temperature": 0.1, "top_p": 0.9}}})).model
     assert model.sampling_at(Effort.NONE) == {"temperature": 0.1, "top_p": 0.9}
     assert model.sampling_at(Effort.HIGH) == {"temperature": 0.7}
+
+
+def test_the_policy_for_images() -> None:
+    """The short spelling is valid, and says what is the default; a list of hosts takes names and suffixes."""
+    default = config.parse(args()).ingress.images
+    assert config.parse(args({IMAGES: {"https": "public", "data": True}})).ingress.images == default
+    assert (default.schemes, default.hosts, default.ports) == (("data", "https"), None, (443,))
+    hosts = ["images.example.com", "*.cdn.example.com"]
+    assert config.parse(args({f"{IMAGES}.hosts": hosts})).ingress.images.hosts == tuple(hosts)
+    assert config.parse(args({IMAGES: {"https": False}})).ingress.images.schemes == ("data",)
+    assert config.parse(args({IMAGES: {"data": False}})).ingress.images.schemes == ("https",)
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
@@ -119,7 +132,20 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "router.zzz: unknown key; known: max_age_s, report_period_s, spill_over",
     ),
     ({"ingress.replica": 1}, "ingress.replica: unknown key; did you mean 'replicas'?"),
+    ({f"{IMAGES}.http": True}, f"{IMAGES}.http: unknown key; did you mean 'https'?"),
     # What is missing or of the wrong kind.
+    ({f"{IMAGES}.https": "private"}, f"{IMAGES}.https: Input should be 'public' or False, not 'private'"),
+    ({f"{IMAGES}.https": True}, f"{IMAGES}.https: Input should be 'public' or False, not True"),
+    ({f"{IMAGES}.ports": ["443"]}, f"{IMAGES}.ports.0: Input should be a valid integer, not '443'"),
+    (
+        {f"{IMAGES}.ports": [70000]},
+        f"{IMAGES}.ports.0: Input should be less than or equal to 65535, not 70000",
+    ),
+    ({f"{IMAGES}.hosts": []}, f"{IMAGES}.hosts: must name at least one, not []"),
+    (
+        {f"{IMAGES}.hosts": ["https://a.com"]},
+        f"{IMAGES}.hosts.0: must be a name, or *. and a name, in lower case, not 'https://a.com'",
+    ),
     ({"model.path": ...}, "model.path: is required"),
     ({"pools": ...}, "pools: is required"),
     ({"pools": {}}, "pools: Dictionary should have at least 1 item after validation, not 0, not {}"),
@@ -155,6 +181,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (
         {"ingress.auth": {"open": True, "keys_env": "KEYS"}},
         "ingress.auth: open=True and keys_env='KEYS' exclude each other",
+        {IMAGES: {"max_bytes": 2000, "max_total_bytes": 1000}},
+        f"{IMAGES}: max_bytes=2000 is more than max_total_bytes=1000",
+    ),
+    (
+        {IMAGES: {"https": False, "hosts": ["a.com"]}},
+        f"{IMAGES}: hosts=['a.com'] has no use with https=False",
     ),
     ({f"{T}.plan": {"tp": 0}}, f"{T}.plan: tp=0 must be a whole number of at least 1"),
     ({f"{T}.plan": {"tp": True}}, f"{T}.plan: tp=True must be a whole number of at least 1"),
