@@ -48,6 +48,12 @@ class Metrics:
             ["pool", "code"],
             registry=self._registry,
         )
+        self.images = Counter(
+            "venturi_images",
+            "Images of requests, by source (data, https, other) and outcome: accepted, or the rule it broke",
+            ["source", "outcome"],
+            registry=self._registry,
+        )
         self.ttfb = Histogram(
             "venturi_time_to_first_byte_seconds",
             "Seconds from the request's arrival to the answer's head, by pool and effort",

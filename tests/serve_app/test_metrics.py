@@ -46,6 +46,7 @@ def test_our_own_series() -> None:
     metrics.errors.labels(503, "no_healthy_replica").inc(3)
     metrics.refused.labels("search", "rate_limit_exceeded").inc(6)
     metrics.broken_streams.labels("latency", "replica_lost").inc(4)
+    metrics.images.labels("https", "address").inc(6)
     metrics.ttfb.labels("throughput", "none").observe(0.2)
     metrics.healthy_replicas.labels("throughput").set(5)
     page, own = parsed(metrics.text([])), {"ingress": "ingress-1"}
@@ -57,6 +58,7 @@ def test_our_own_series() -> None:
         ("venturi_errors_total", labels(status="503", code="no_healthy_replica", **own)): 3,
         ("venturi_refused_total", labels(tenant="search", code="rate_limit_exceeded", **own)): 6,
         ("venturi_broken_streams_total", labels(pool="latency", code="replica_lost", **own)): 4,
+        ("venturi_images_total", labels(source="https", outcome="address", **own)): 6,
         ("venturi_time_to_first_byte_seconds_count", labels(pool="throughput", effort="none", **own)): 1,
         ("venturi_time_to_first_byte_seconds_sum", labels(pool="throughput", effort="none", **own)): 0.2,
         ("venturi_healthy_replicas", labels(pool="throughput", **own)): 5,
