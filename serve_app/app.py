@@ -16,6 +16,7 @@ from serve_app.engine.fit import fit
 from serve_app.engine.handle import HandleBackend
 from serve_app.engine.replica import EngineReplica
 from serve_app.ingress.api import make_app
+from serve_app.ingress.gate import Gate
 from serve_app.metrics import Metrics
 from serve_app.pools import directory, pool
 from serve_app.router.dispatch import Router
@@ -51,7 +52,8 @@ class IngressReplica:
         metrics = Metrics(replica)
         pools = directory.Directory(self._pools, settings.router.report_period_s)
         router = Router(pools, settings.router.rules(), metrics, Random(replica))
-        return make_app(router, settings.model, settings.ingress, metrics)
+        gate = Gate(settings.ingress, listens_on(), metrics)
+        return make_app(router, settings.model, settings.ingress, metrics, gate)
 
 
 def build(args: Mapping[str, Any]) -> Application:

@@ -15,8 +15,12 @@ from starlette.responses import JSONResponse, Response
 from serve_app.config import Ingress, Model
 from serve_app.errors import AnswerTimeout, ApiError, UnknownModel, UnknownRoute, Unsupported
 from serve_app.ingress import body as request_body
-from serve_app.ingress import defaults, effort, shapes, streaming, unsupported
+from serve_app.ingress import defaults, effort, parts, shapes, streaming, unsupported
 from serve_app.ingress.dialects import DIALECTS, RESPONSES, Dialect
+from serve_app.ingress.gate import Admission, Gate, Guarded
+from serve_app.ingress.media import Images
+from serve_app.ingress.quota import estimated_tokens
+from serve_app.ingress.usage import Usage, metered
 from serve_app.metrics import Metrics
 from serve_app.router import features
 from serve_app.router.dispatch import Answer, Router
@@ -26,6 +30,9 @@ logger = logging.getLogger("ray.serve")
 
 FORWARDED = (b"x-request-id", b"traceparent", b"tracestate")
 """Request headers that the engine gets to see, beside the content type."""
+
+OPEN_PATHS = ("/health", "/ready", "/metrics")
+"""What answers without a key: probes and scrapers seldom have one, and it has nothing of a request in it."""
 
 NO_ONE = "-"
 """Stands for pool and replica in the headers of an answer that no engine gave."""
@@ -39,6 +46,7 @@ class Edge:
     model: Model
     limits: Ingress
     metrics: Metrics
+    images: Images
     started_s: int
     today: Callable[[], date]
 
@@ -49,7 +57,12 @@ def utc_today() -> date:
 
 
 def make_app(
-    router: Router, model: Model, limits: Ingress, metrics: Metrics, today: Callable[[], date] = utc_today
+    router: Router,
+    model: Model,
+    limits: Ingress,
+    metrics: Metrics,
+    gate: Gate,
+    today: Callable[[], date] = utc_today,
 ) -> FastAPI:
     """Return the ASGI app of an ingress replica. Its lifespan keeps the router's view fresh."""
 
@@ -60,7 +73,13 @@ def make_app(
         refresh.cancel()
 
     app = FastAPI(title="Venturi", lifespan=lifespan)
-    edge = Edge(router, model, limits, metrics, int(time.time()), today)
+    edge = Edge(router, model, limits, metrics, Images(limits.images, metrics), int(time.time()), today)
+    app.add_middleware(
+        Guarded,
+        gate=gate,
+        guards=lambda path: path not in OPEN_PATHS,
+        refuse=lambda request, error: _error(edge, request, error, headers=error.headers),
+    )
 
     for dialect in DIALECTS:
         app.post(dialect.path)(_served(edge, dialect))
@@ -98,7 +117,7 @@ def make_app(
 
     @app.exception_handler(ApiError)
     async def api_error(request: Request, error: ApiError) -> Response:
-        return _error(edge, request, error)
+        return _error(edge, request, error, headers=error.headers)
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
@@ -126,6 +145,7 @@ def _served(edge: Edge, dialect: Dialect) -> Callable[[Request], Awaitable[Respo
 async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
     started = asyncio.get_running_loop().time()
     deadline_s = started + edge.limits.request_timeout_s
+    admission: Admission = request.state.admission
     body = await request_body.read(request, edge.limits.max_body_bytes)
     parsed = request_body.parse(body)
     name = parsed.get("model")
@@ -142,12 +162,18 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
     )
     completed = effort.written(dialect, parsed, applied)
     completed = defaults.completed(dialect, completed, applied, edge.model, edge.today())
-    if completed is not parsed:
-        body = request_body.serialise(completed)
+    num_text_bytes = len(body) - sum(len(image.url) for image in parts.find(parsed))
+    admission.begin(applied, num_text_bytes)
+    wanted = features.of_request(completed, applied, admission.tenant, admission.priority)
+    usage = Usage(estimated_tokens(num_text_bytes))
 
-    wanted = features.of_request(completed, applied)
-    call = Call("POST", dialect.path, _forwarded(request), body)
-    routed = _before(deadline_s, edge.router.route(wanted, call))
+    async def settled_and_routed() -> Answer:
+        settled = await edge.images.settle(completed)
+        # What nobody had to change travels as it came.
+        sent = body if settled is parsed else request_body.serialise(settled)
+        return await edge.router.route(wanted, Call("POST", dialect.path, _forwarded(request), sent))
+
+    routed = _before(deadline_s, settled_and_routed())
     answer = await streaming.unless_gone(request, routed, Answer.release)
     if answer is None:
         return Response(status_code=499)
@@ -165,10 +191,12 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
             edge.metrics.broken_streams.labels(answer.decision.pool, error.code).inc()
 
         events = streaming.events(answer, deadline_s, broken, dialect.shape)
+        events = metered(events, usage, admission.charge)
         return streaming.Stream(answer, events, answer.head.status, headers)
     content = await streaming.unless_gone(request, streaming.whole(answer, deadline_s))
     if content is None:
         return Response(status_code=499)
+    admission.charge(usage.read(content))
     if answer.head.status >= 400:
         content = dialect.shape.engines(answer.head.status, content)
     return Response(content, answer.head.status, headers)

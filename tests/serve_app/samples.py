@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from serve_app.config import Ingress, Model
 from serve_app.engine.scripted import ScriptedBackend, Step
 from serve_app.ingress.api import make_app
+from serve_app.ingress.gate import Gate
 from serve_app.metrics import Metrics
 from serve_app.pools.directory import Directory
 from serve_app.pools.pool import Pool
@@ -117,7 +118,9 @@ MODEL = Model(path="deploy/pocket/target", name="mistral-small-4", aliases=("sma
 
 def api(parts: System, *, limits: Ingress | None = None, model: Model = MODEL) -> FastAPI:
     """Return the ingress app over a system, on the first of March 2026."""
-    return make_app(parts.router, model, limits or Ingress(), parts.metrics, lambda: date(2026, 3, 1))
+    limits = limits or Ingress()
+    gate = Gate(limits, "127.0.0.1", parts.metrics, parts.clock)
+    return make_app(parts.router, model, limits, parts.metrics, gate, lambda: date(2026, 3, 1))
 
 
 @asynccontextmanager
@@ -126,7 +129,7 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://venturi") as http,
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as http,
     ):
         await asyncio.sleep(0.01)
         yield http

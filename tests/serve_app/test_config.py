@@ -181,6 +181,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (
         {"ingress.auth": {"open": True, "keys_env": "KEYS"}},
         "ingress.auth: open=True and keys_env='KEYS' exclude each other",
+    ),
+    (
         {IMAGES: {"max_bytes": 2000, "max_total_bytes": 1000}},
         f"{IMAGES}: max_bytes=2000 is more than max_total_bytes=1000",
     ),

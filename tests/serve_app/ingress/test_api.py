@@ -498,7 +498,7 @@ class Connection:
             "path": CHAT,
             "raw_path": CHAT.encode(),
             "query_string": b"",
-            "headers": [],
+            "headers": [(b"host", b"localhost")],
             "root_path": "",
         }
         await app(scope, self.receive, self.send)

@@ -1,0 +1,45 @@
+"""Are tokens counted as answers tell them, in every dialect?"""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from serve_app.ingress.usage import Usage, metered
+
+
+@pytest.mark.parametrize(
+    ("chunks", "wanted"),
+    [
+        ([b'{"choices": [], "usage": {"prompt_tokens": 9, "total_tokens": 12, "completion_tokens": 3}}'], 12),
+        ([b'{"usage":{"input_tokens":9,"output_tokens":3,"total_tokens":12}}'], 12),
+        ([b'{"content": [], "usage": {"input_tokens": 9, "output_tokens": 4}}'], 13),
+        ([b'data: {"delta": "a"}\n\n', b'data: {"delta": "b"}\n\ndata: {"delta": "c"}\n\n'], 103),
+        ([b"data: {}\n\n", b'data: {"usage": {"total_tokens": 40}}\n\n', b"data: [DONE]\n\n"], 40),
+        (
+            [
+                b'data: {"message": {"usage": {"input_tokens": 7, "output_tokens": 0}}}\n\n',
+                b'data: {"usage": {"input_tokens": 7, "output_tokens": 5}}\n\n',
+            ],
+            12,
+        ),
+        ([b'{"content": "say \\"total_tokens\\": 9999"}'], 100),
+    ],
+    ids=["chat", "responses", "messages", "silent stream", "stream with usage", "messages stream", "quoted"],
+)
+def test_the_tokens_of_an_answer(chunks: list[bytes], wanted: int) -> None:
+    """The answer's own figures where it has any; else the estimated prompt and one token an event."""
+    usage = Usage(100)
+    assert [usage.read(chunk) for chunk in chunks][-1] == wanted
+
+
+async def test_a_stream_is_charged_as_it_goes() -> None:
+    """Each chunk passes unchanged, after what has been used until then was charged."""
+
+    async def stream() -> AsyncIterator[bytes]:
+        yield b"data: 1\n\n"
+        yield b"data: 2\n\ndata: 3\n\n"
+
+    charged: list[int] = []
+    passed = [chunk async for chunk in metered(stream(), Usage(10), charged.append)]
+    assert passed == [b"data: 1\n\n", b"data: 2\n\ndata: 3\n\n"]
+    assert charged == [11, 13]
