@@ -99,9 +99,10 @@ class Shape(Enum):
                 status = _STATUSES.get(event["error"]["type"], 500)
                 return status, json.dumps(self._anthropic(status, event["error"]["message"])).encode()
             message, code, param = event["message"], event["code"], event.get("param")
+            code = int(code) if str(code).isdecimal() else code  # a number, as in what vLLM answers whole
         except (ValueError, LookupError, TypeError):
             return None
-        status = _status(int(code)) if str(code).isdecimal() else 500
+        status = _status(code)
         kind = "invalid_request_error" if status < 500 else "server_error"
         return status, json.dumps(
             {"error": {"message": message, "type": kind, "param": param, "code": code}}

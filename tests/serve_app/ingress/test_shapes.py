@@ -117,14 +117,18 @@ def test_messages_that_open_with_an_error(kind: str, status: int, told: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("code", "status", "kind"),
-    [("400", 400, "invalid_request_error"), ("503", 503, "server_error"), ("odd", 500, "server_error")],
+    ("code", "status", "kind", "told"),
+    [
+        ("400", 400, "invalid_request_error", 400),
+        ("503", 503, "server_error", 503),
+        ("odd", 500, "server_error", "odd"),
+    ],
 )
-def test_responses_that_open_with_an_error(code: str, status: int, kind: str) -> None:
+def test_responses_that_open_with_an_error(code: str, status: int, kind: str, told: object) -> None:
     """The event becomes OpenAI's error, under the status that is its code."""
     refused = Shape.RESPONSES.refusal(event("error", code=code, message="no", param="input"))
     assert refused is not None
-    wanted = {"error": {"message": "no", "type": kind, "param": "input", "code": code}}
+    wanted = {"error": {"message": "no", "type": kind, "param": "input", "code": told}}
     assert (refused[0], json.loads(refused[1])) == (status, wanted)
 
 
