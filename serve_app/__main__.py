@@ -27,6 +27,7 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         file = serve_file.load(options.file)
+        file.refuse_closed()
         if options.command == "check":
             from serve_app.report import report
 

@@ -265,7 +265,10 @@ def up(file: ServeFile) -> None:
     with LocalSystem(file) as system:
         try:
             system.start()
-            _ask_once_at_each_effort(file)
+            if file.settings.ingress.auth.has_keys:
+                print("\nno question asked: that takes one of your keys")
+            else:
+                _ask_once_at_each_effort(file)
             print(
                 f"\nServing at {file.url}/v1  (dashboard: {system.dashboard_url}).  Ctrl-C stops everything."
             )

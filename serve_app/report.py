@@ -6,6 +6,7 @@ from parallel.hardware import GIB
 from serve_app.config import Settings
 from serve_app.engine.arguments import engine_arguments
 from serve_app.engine.fit import Fit, fit
+from serve_app.ingress.auth import Access
 from serve_app.serve_file import ServeFile
 
 
@@ -19,11 +20,29 @@ def report(file: ServeFile) -> str:
         f"model    {names} from {model.path}; effort when none is given: {model.default_effort}",
         f"ingress  {ingress.replicas} at {file.url}, body up to {ingress.max_body_bytes} bytes, "
         f"answer within {ingress.request_timeout_s:g} s (replicas drain for {settings.drain_s:g} s)",
+        f"access   {_access(file)}",
         f"router   spill over: {'yes' if settings.router.spill_over else 'no'}",
     ]
     for name in settings.pools:
         lines += ["", *_pool_lines(settings, name)]
     return "\n".join(lines)
+
+
+def _access(file: ServeFile) -> str:
+    auth, replicas = file.settings.ingress.auth, file.settings.ingress.replicas
+    match file.access:
+        case Access.KEYS:
+            sources = [auth.keys_file, auth.keys_env and f"${auth.keys_env}"]
+            share = (
+                f"; each of {replicas} ingress replicas lets its part of a limit pass" if replicas > 1 else ""
+            )
+            return f"keys of {' and '.join(filter(None, sources))}{share}"
+        case Access.OPEN:
+            return f"WARNING: open to everyone who reaches {file.host}"
+        case Access.LOOPBACK:
+            return "WARNING: no keys; open to everyone on this machine"
+        case Access.CLOSED:
+            return "nobody: no keys, and the network is listened to"
 
 
 def _pool_lines(settings: Settings, name: str) -> list[str]:

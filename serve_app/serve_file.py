@@ -9,6 +9,7 @@ import yaml
 
 from serve_app.config import Settings, parse, unknown_keys
 from serve_app.errors import ConfigError
+from serve_app.ingress.auth import Access, access
 
 IMPORT_PATH = "serve_app.app:build"
 
@@ -28,6 +29,21 @@ class ServeFile:
         """Where a client on this machine reaches the application."""
         host = "127.0.0.1" if self.host == "0.0.0.0" else self.host
         return f"http://{host}:{self.port}{self.route_prefix.rstrip('/')}"
+
+    @property
+    def access(self) -> Access:
+        """Who may use the API, if Serve is started by this file. (A Serve that runs keeps its host.)"""
+        return access(self.settings.ingress.auth, self.host)
+
+    def refuse_closed(self) -> None:
+        """Raise ConfigError if every request would be refused."""
+        if self.access is Access.CLOSED:
+            raise ConfigError(
+                [
+                    f"ingress.auth: no keys_file or keys_env, and http_options.host={self.host!r} is not "
+                    f"loopback: every request would be refused; 'open: true' lets everyone in"
+                ]
+            )
 
 
 def load(path: Path) -> ServeFile:

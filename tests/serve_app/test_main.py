@@ -50,11 +50,26 @@ def test_check_of_a_plan_that_cannot_run(tmp_path: Path, capsys: pytest.CaptureF
         }
     )
     path = tmp_path / "wrong.yaml"
-    path.write_text(yaml.safe_dump({"applications": [{"import_path": "serve_app.app:build", "args": wrong}]}))
+    application = {"import_path": "serve_app.app:build", "args": wrong}
+    path.write_text(yaml.safe_dump({"http_options": {"host": "127.0.0.1"}, "applications": [application]}))
     assert main(["check", str(path)]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("pools.latency: 112.1 GiB of weights")
+
+
+@pytest.mark.parametrize("command", ["check", "up"])
+def test_a_file_that_lets_nobody_in(tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The network is listened to, and there are no keys: that is a mistake, said before anything starts."""
+    path = tmp_path / "closed.yaml"
+    application = {"import_path": "serve_app.app:build", "args": args()}
+    path.write_text(yaml.safe_dump({"applications": [application]}))
+    assert main([command, str(path)]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "ingress.auth: no keys_file or keys_env, and http_options.host='0.0.0.0' is not loopback: "
+        "every request would be refused; 'open: true' lets everyone in\n",
+    )
 
 
 def test_up_that_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from serve_app.config import PROJECT_ROOT, parse
 from serve_app.report import report
 from serve_app.serve_file import ServeFile, load
@@ -24,6 +26,7 @@ def test_local_yaml(checkpoint: Path) -> None:
     assert text.startswith(f"{path}: valid\n")
     assert "model    mistral-small-4 from deploy/pocket/target; effort when none is given: none" in text
     assert "ingress  1 at http://127.0.0.1:8000" in text
+    assert "access   WARNING: no keys; open to everyone on this machine" in text
     assert "router   spill over: yes" in text
 
     throughput, latency = text.split("\npool ")[1:]
@@ -66,3 +69,19 @@ def test_a_large_plan() -> None:
 def test_several_replicas() -> None:
     """A fixed number of replicas is told as it is."""
     assert "pool throughput: effort none; 3 replicas" in reported({f"{T}.replicas": 3})
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"ingress.auth.open": True}, "WARNING: open to everyone who reaches 127.0.0.1"),
+        ({"ingress.auth.keys_file": "/etc/keys.yaml"}, "keys of /etc/keys.yaml"),
+        (
+            {"ingress.auth": {"keys_file": "k.yaml", "keys_env": "KEYS"}, "ingress.replicas": 2},
+            "keys of k.yaml and $KEYS; each of 2 ingress replicas lets its part of a limit pass",
+        ),
+    ],
+)
+def test_who_may(changes: dict[str, Any], line: str) -> None:
+    """The report says who may use the API."""
+    assert f"\naccess   {line}\n" in reported(changes)
