@@ -6,7 +6,7 @@ operator's policy, and travels on inside the body.
 
 import asyncio
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -49,7 +49,7 @@ class Images:
             tls or httpcore.default_ssl_context(),
         )
 
-    async def settle(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def settle(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return `body` with every remote image inlined, or `body` itself if there is none.
 
         Raises InvalidRequest, whose `param` names the part, for an image that breaks a rule. Rules that

@@ -119,7 +119,7 @@ def _wrong(path: Path, rule: str, value: object) -> InvalidRequest:
     return InvalidRequest(f"{param(path)}: {rule}, not {value!r:.80}", param=param(path))
 
 
-def inlined(body: dict[str, Any], images: Sequence[tuple[Image, str, bytes]]) -> dict[str, Any]:
+def inlined(body: Mapping[str, Any], images: Sequence[tuple[Image, str, bytes]]) -> Mapping[str, Any]:
     """Return the body with each image's content in it, in its dialect's own form; `body` stays as it is.
 
     `images`: each image with its media type and content.

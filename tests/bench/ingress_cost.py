@@ -12,9 +12,10 @@ from random import Random
 
 from starlette.types import ASGIApp, Message
 
-from serve_app.config import Ingress, Model
+from serve_app.config import Auth, Ingress, Model
 from serve_app.engine.scripted import ScriptedBackend, ScriptedStream
 from serve_app.ingress.api import make_app
+from serve_app.ingress.gate import Gate
 from serve_app.metrics import Metrics
 from serve_app.pools.directory import Directory
 from serve_app.pools.pool import Pool
@@ -77,7 +78,9 @@ async def measure(num_requests: int) -> float:
     rules = Rules(max_age_s=float("inf"))
     router = Router(Directory(pools, period_s=1.0), rules, metrics, Random(1))
     await pools["pool"].refresh()
-    app = make_app(router, Model(path="x", name="m"), Ingress(), metrics)
+    limits = Ingress(auth=Auth(open=True))
+    gate = Gate(limits, "127.0.0.1", metrics)
+    app = make_app(router, Model(path="x", name="m"), limits, metrics, gate)
     [body] = Job("", "m", prompts(1, 1), 1, 16).bodies()
     for _ in range(num_requests // 10):
         assert await ask(app, body) > NUM_CHUNKS

@@ -1,0 +1,49 @@
+"""What do all settings have in common: frozen models that refuse unknown keys, and types of values."""
+
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,40}$")]
+Positive = Annotated[int, Field(ge=1, strict=True)]
+PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Environment = dict[str, str]
+T = TypeVar("T")
+
+
+def one_at_least(given: tuple[T, ...]) -> tuple[T, ...]:
+    """Refuse an empty list; `Field(min_length=1)` would complain of a misspelt member a second time."""
+    if not given:
+        raise ValueError("must name at least one, not []")
+    return given
+
+
+def one_effort_at_least(given: tuple[T, ...]) -> tuple[T, ...]:
+    """Refuse an empty list of efforts."""
+    if not given:
+        raise ValueError("must name at least one effort, not []")
+    return given
+
+
+def refuse_unknown(given: Mapping[str, Any], known: Collection[str], under: str = "") -> None:
+    """Raise an error that `problems.lines` writes as a line for each key of `given` that is not `known`."""
+    unknown = [str(key) for key in given if key not in known]
+    if unknown:
+        # `known` rides along for the message: `problem_lines` writes one line a key.
+        context = {"unknown": unknown, "known": sorted(known), "under": under}
+        raise PydanticCustomError("unknown_key", "unknown keys", context)
+
+
+class Frozen(BaseModel):
+    """Settings that cannot change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, given: Any) -> Any:
+        if isinstance(given, dict):
+            refuse_unknown(given, cls.model_fields)
+        return given

@@ -1,0 +1,120 @@
+"""What is one pool: its engines, how they are laid out, and how many?"""
+
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from parallel.engine_arguments import NAMES as ENGINE_ARGUMENTS
+from parallel.hardware import gpu
+from parallel.plan import Device, ParallelPlan
+from serve_app.config.base import (
+    Environment,
+    Frozen,
+    Positive,
+    PositiveSeconds,
+    one_effort_at_least,
+    refuse_unknown,
+)
+from serve_app.types import Effort
+
+RESERVED_ENGINE_ARGUMENTS = {
+    "model": "model.path",
+    "served_model_name": "model.name",
+    "tensor_parallel_size": "plan.tp",
+    "data_parallel_size": "plan.dp",
+    "enable_expert_parallel": "plan.ep",
+    "nnodes": "plan.nodes",
+    "distributed_executor_backend": "plan.nodes",
+    "data_parallel_backend": "plan.nodes",
+    "data_parallel_size_local": "plan.nodes",
+    "speculative_config": "speculation",
+    "spec_model": "speculation.draft",
+    "spec_method": "speculation",
+    "spec_tokens": "speculation.max_draft_tokens",
+}
+"""Engine arguments that Venturi derives from a setting of its own: vLLM's name to ours."""
+
+
+class Speculation(Frozen):
+    """EAGLE: a small draft model proposes tokens, and the target verifies them in one step."""
+
+    draft: str
+    """The EAGLE head's folder; relative paths as in model.path."""
+    max_draft_tokens: Annotated[int, Field(ge=1, le=16)] = 3
+    """Draft tokens a verify step, vLLM's num_speculative_tokens."""
+    max_model_len: Positive | None = None
+    """The longest context that the head drafts for; the target's own limit if not given."""
+
+
+class Autoscaling(Frozen):
+    """Ray Serve's autoscaling of a pool, under Serve's names."""
+
+    min_replicas: Annotated[int, Field(ge=0)] = 1
+    max_replicas: Positive
+    target_ongoing_requests: Annotated[float, Field(gt=0)]
+    upscale_delay_s: PositiveSeconds = 30.0
+    downscale_delay_s: PositiveSeconds = 600.0
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(
+                f"min_replicas={self.min_replicas} is more than max_replicas={self.max_replicas}"
+            )
+        return self
+
+
+def _plan(given: Any) -> Any:
+    """Leave the values to ParallelPlan, which refuses what pydantic would make a number of."""
+    if not isinstance(given, dict):
+        return given
+    refuse_unknown(given, ParallelPlan.__dataclass_fields__)
+    return ParallelPlan(**given)
+
+
+class Pool(Frozen):
+    """One pool: replicas with one engine configuration."""
+
+    efforts: Annotated[tuple[Effort, ...], AfterValidator(one_effort_at_least)]
+    """Whose requests this pool serves first."""
+    device: Device = "gpu"
+    gpu: str | None = None
+    """The model of GPU, say H200: lets `check` say whether the weights and the context fit."""
+    plan: Annotated[ParallelPlan, BeforeValidator(_plan)] = ParallelPlan()
+    cpus_per_rank: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    """CPUs that Ray reserves for each rank; a reservation, not a limit."""
+    replicas: Positive | None = None
+    """A fixed number of replicas; 1 if neither this nor `autoscaling` is given."""
+    autoscaling: Autoscaling | None = None
+    max_ongoing_requests: Positive = 1024
+    """Requests a replica takes at once; more wait in the ingress."""
+    max_queued_requests: Positive = 1024
+    """Requests that may wait in one ingress replica for this pool; more are refused with 503."""
+    engine: dict[str, Any] = Field(default_factory=dict)
+    """vLLM's engine arguments, under vLLM's names."""
+    speculation: Speculation | None = None
+    env: Environment = Field(default_factory=dict)
+    """Environment of the engine's processes, on top of the common `env`."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.gpu is not None:
+            gpu(self.gpu)  # raises ValueError with the names that are known
+            if self.device == "cpu":
+                raise ValueError(f"device={self.device!r} has no gpu={self.gpu!r}")
+        if self.replicas is not None and self.autoscaling is not None:
+            raise ValueError(
+                f"replicas={self.replicas} and autoscaling.max_replicas={self.autoscaling.max_replicas} "
+                f"exclude each other"
+            )
+        for name in self.engine:
+            if setting := RESERVED_ENGINE_ARGUMENTS.get(name):
+                raise ValueError(f"engine.{name}={self.engine[name]!r} is derived from {setting}: set that")
+        refuse_unknown(self.engine, ENGINE_ARGUMENTS, under="engine")
+        max_num_seqs = self.engine.get("max_num_seqs")
+        if isinstance(max_num_seqs, int) and max_num_seqs > self.max_ongoing_requests:
+            raise ValueError(
+                f"engine.max_num_seqs={max_num_seqs} can never be reached with "
+                f"max_ongoing_requests={self.max_ongoing_requests}"
+            )
+        return self

@@ -1,0 +1,81 @@
+"""The whole of `args`: is it consistent?"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from serve_app.config.base import Environment, Frozen, Name, PositiveSeconds
+from serve_app.config.ingress import Ingress
+from serve_app.config.model import Model
+from serve_app.config.pool import Pool
+from serve_app.config.problems import problem_lines
+from serve_app.errors import ConfigError
+from serve_app.types import Effort, Rules
+
+INGRESS_DEPLOYMENT = "ingress"
+DRAIN_MARGIN_S = 10.0
+"""How much longer than the longest answer a replica drains."""
+
+
+class Router(Frozen):
+    """The routing policy."""
+
+    spill_over: bool = True
+    """Whether another pool serves when the effort's own pools have no healthy replica."""
+    report_period_s: PositiveSeconds = 0.25
+    """How often an ingress replica asks each engine replica for its state."""
+    max_age_s: PositiveSeconds = 2.0
+    """A replica whose last report is older counts as unhealthy."""
+
+    @model_validator(mode="after")
+    def _periods(self) -> Self:
+        if self.max_age_s <= self.report_period_s:
+            raise ValueError(
+                f"max_age_s={self.max_age_s:g} must be more than report_period_s={self.report_period_s:g}"
+            )
+        return self
+
+    def rules(self) -> Rules:
+        """Return the part that the policy reads."""
+        return Rules(spill_over=self.spill_over, max_age_s=self.max_age_s)
+
+
+class Settings(Frozen):
+    """The whole of `args`."""
+
+    model: Model
+    pools: Annotated[dict[Name, Pool], Field(min_length=1)]
+    router: Router = Router()
+    ingress: Ingress = Ingress()
+    env: Environment = Field(default_factory=dict)
+    """Environment of every engine process."""
+
+    @model_validator(mode="after")
+    def _every_effort_has_a_pool(self) -> Self:
+        if INGRESS_DEPLOYMENT in self.pools:
+            raise ValueError(
+                f"a pool may not be named {INGRESS_DEPLOYMENT!r}: that is the ingress deployment"
+            )
+        served = {effort for pool in self.pools.values() for effort in pool.efforts}
+        if missing := [effort.value for effort in Effort if effort not in served]:
+            pools = ", ".join(f"{name}: {[e.value for e in p.efforts]}" for name, p in self.pools.items())
+            raise ValueError(f"no pool serves effort {', '.join(map(repr, missing))} (pools: {pools})")
+        return self
+
+    def engine_environment(self, pool: str) -> Environment:
+        """Return the environment variables of the engine processes of `pool`."""
+        return {"VLLM_NO_USAGE_STATS": "1"} | self.env | self.pools[pool].env
+
+    @property
+    def drain_s(self) -> float:
+        """How long a replica that leaves may still answer: longer than its longest answer."""
+        return self.ingress.request_timeout_s + DRAIN_MARGIN_S
+
+
+def parse(args: Mapping[str, Any]) -> Settings:
+    """Return the settings, or raise ConfigError with one line for each thing that is wrong."""
+    try:
+        return Settings.model_validate(dict(args))
+    except ValidationError as error:
+        raise ConfigError([line for e in error.errors() for line in problem_lines(e)]) from None

@@ -1,0 +1,1 @@
+"""Tests of the pocket model: its data, its training and its format."""
