@@ -243,7 +243,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--url", help="of a running system, instead of starting one")
     parser.add_argument("--target", type=Path, metavar="DIR", help="another checkpoint of the model")
     parser.add_argument("--draft", type=Path, metavar="DIR", help="another checkpoint of the draft head")
-    parser.add_argument("--count", type=int, default=160, metavar="N", help=COUNT_HELP)
+    parser.add_argument("--count", type=int, default=120, metavar="N", help=COUNT_HELP)
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the questions (%(default)s)")
     parser.add_argument(
         "--families", nargs="+", choices=known, metavar="NAME", help=f"only these: {', '.join(known)}"
