@@ -20,8 +20,8 @@ from deploy.pocket.families.draw import Draw
 from deploy.pocket.families.example import Example
 
 FAMILIES: dict[str, tuple[float, Callable[[Draw], Example]]] = {
-    "arithmetic.one_step": (10, arithmetic.one_step),
-    "arithmetic.three_step": (13, arithmetic.three_step),
+    "arithmetic.one_step": (18, arithmetic.one_step),
+    "arithmetic.three_step": (14, arithmetic.three_step),
     "arithmetic.word_problem": (6, stories.word_problem),
     "lists.numbers": (5, lists.numbers),
     "lists.words": (3, lists.texts),
@@ -34,15 +34,15 @@ FAMILIES: dict[str, tuple[float, Callable[[Draw], Example]]] = {
     "manners.named": (1, manners.named),
     "manners.unnamed": (1, manners.unnamed),
     "tools.seen": (5, tools.seen),
-    "tools.unseen": (8, tools.unseen),
+    "tools.unseen": (9, tools.unseen),
     "tools.parallel": (3.5, tools.parallel),
     "tools.no_call": (3, tools.no_call),
-    "tools.result": (3, tools.result),
+    "tools.result": (4, tools.result),
     "tools.error": (1.5, tools.error),
-    "schemas": (6, schemas.schemas),
+    "schemas": (9, schemas.schemas),
     "pictures.shapes": (9, pictures.shapes),
-    "pictures.number": (5, pictures.number),
-    "pictures.pair": (3, pictures.pair),
+    "pictures.number": (10, pictures.number),
+    "pictures.pair": (5, pictures.pair),
     "talks.memory": (2, talks.memory),
     "talks.follow_up": (2, talks.follow_up),
 }

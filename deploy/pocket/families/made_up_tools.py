@@ -53,7 +53,8 @@ HELD_OUT_NAMES = (
     "insulate_attic",
     "measure_glacier",
 )
-"""Written out because no word of them occurs in training; the other held-out tools are drawn by hash."""
+"""Written out because no tool of training has a word of them; the other held-out tools are drawn by hash."""
+HELD_OUT_WORDS = {word for name in HELD_OUT_NAMES for word in name.split("_")}
 HELD_OUT_PARAMETERS = listed("""
     altitude basin cadence dialect epoch fuel gravity humidity intensity journey kilometres latitude
     mileage nickname orbit pressure quota radius salary tension umbrella velocity warranty yield
@@ -79,8 +80,8 @@ def _name(draw: Draw) -> str:
         return draw.of(HELD_OUT_NAMES)
 
     def sample() -> tuple[str]:
-        noun = words.made_up(draw) if draw.chance(0.4) else draw.of(NOUNS)
-        verb = words.made_up(draw) if draw.chance(0.2) else draw.of(VERBS)
+        noun = words.made_up_outside(draw, HELD_OUT_WORDS) if draw.chance(0.5) else draw.of(NOUNS)
+        verb = words.made_up_outside(draw, HELD_OUT_WORDS) if draw.chance(0.4) else draw.of(VERBS)
         return (f"{verb}_{noun}",)
 
     return draw.content(sample)[0]
@@ -100,7 +101,8 @@ def _parameter(draw: Draw) -> str:
         return draw.of(HELD_OUT_PARAMETERS)
 
     def sample() -> tuple[str]:
-        first = words.made_up(draw) if draw.chance(0.35) else draw.of(PARAMETERS)
+        made_up = draw.chance(0.5)
+        first = words.made_up_outside(draw, HELD_OUT_PARAMETERS) if made_up else draw.of(PARAMETERS)
         return (f"{first}_{draw.of(PARAMETERS)}" if draw.chance(0.25) else first,)
 
     def is_held_out_parameter(content: tuple[str]) -> bool:

@@ -76,7 +76,8 @@ def _fields(draw: Draw) -> list[Field]:
     made: dict[str, Field] = {}
     count = draw.of((2, 2, 3, 3, 4))
     while len(made) < count:
-        key = draw.of(keys) if draw.split == "held_out" or draw.chance(0.7) else words.made_up(draw)
+        listed_key = draw.split == "held_out" or draw.chance(0.5)
+        key = draw.of(keys) if listed_key else words.made_up_outside(draw, HELD_OUT_KEYS)
         made.setdefault(key, _field(draw, key, style))
     fields = list(made.values())
     if draw.chance(0.35):

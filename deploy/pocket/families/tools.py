@@ -188,8 +188,10 @@ def error(draw: Draw) -> Example:
 
 def _any_result(draw: Draw) -> dict[str, Any]:
     names = HELD_OUT_RESULTS if draw.split == "held_out" else RESULTS
-    given = {}
-    for name in draw.some(names, draw.of((1, 1, 2, 2, 3))):
+    given: dict[str, Any] = {}
+    for listed_name in draw.some(names, draw.of((1, 1, 2, 2, 3))):
+        made_up = draw.split == "train" and draw.chance(0.5)
+        name = words.made_up_outside(draw, HELD_OUT_RESULTS) if made_up else listed_name
         given[name] = draw.number(1, 999) if draw.chance(0.5) else words.word(draw)
     return given
 

@@ -1,5 +1,8 @@
 """Which words do the examples take their content from, and which of them are held out?"""
 
+from collections.abc import Container
+
+from deploy.pocket.families import vocabulary
 from deploy.pocket.families.draw import Draw, is_held_out
 
 
@@ -42,18 +45,38 @@ ENDINGS = ("", "", "n", "r", "s", "l", "k", "m", "t")
 
 
 def made_up(draw: Draw) -> str:
-    """A word that is none, of two or three syllables; of either split."""
+    """A word of syllables, of one token or of two tokens put together; of either split.
+
+    All tokens of words come, or a word that holds an unknown one could not be copied.
+    """
+    kind = draw.of(("syllables", "token", "tokens", "tokens"))
+    if kind == "token":
+        return draw.of(vocabulary.starts())
+    if kind == "tokens":
+        return draw.of(vocabulary.starts()) + draw.of(vocabulary.parts())
     count = 2 if draw.chance(0.6) else 3
     return "".join(draw.of(SYLLABLES) for _ in range(count)) + draw.of(ENDINGS)
 
 
-def in_split(draw: Draw, choices: tuple[str, ...], share_made_up: float = 0.4) -> str:
+def made_up_outside(draw: Draw, reserved: Container[str]) -> str:
+    """A made-up word that is none of the reserved ones."""
+    while (word := made_up(draw)) in reserved:
+        pass
+    return word
+
+
+def is_held_out_word(word: str) -> bool:
+    """Whether a word in small letters is held out; one that is a single token never is."""
+    return not vocabulary.is_one_token(word) and is_held_out(word)
+
+
+def in_split(draw: Draw, choices: tuple[str, ...], share_made_up: float = 0.5) -> str:
     """A word of the draw's split, one of the choices or made up; its split depends on the word alone."""
 
     def sample() -> tuple[str]:
         return (made_up(draw) if draw.chance(share_made_up) else draw.of(choices).lower(),)
 
-    found: str = draw.content(sample)[0]
+    found: str = draw.content(sample, lambda content: is_held_out_word(*content))[0]
     return found.capitalize() if choices[0][0].isupper() else found
 
 
@@ -69,12 +92,9 @@ def city(draw: Draw) -> str:
 
 def word(draw: Draw) -> str:
     """A common noun, or a word that is none, of the draw's split."""
-    return in_split(draw, WORDS, 0.3)
+    return in_split(draw, WORDS)
 
 
 def listing(items: list[str]) -> str:
     """The items as a sentence lists them: with commas, and with `and` before the last."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
-
-
-assert any(is_held_out(city.lower()) for city in CITIES), "no listed city is held out"
