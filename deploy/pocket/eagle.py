@@ -198,7 +198,7 @@ class HeadTrainer:
                 with precision(self.device):
                     length = acceptance_length(self.head, self.model.output, held_out)
                 self._log(step=step, loss=round(loss.item(), 4), acceptance_length=round(length, 3))
-        torch.save(self.head.state_dict(), self.run / HEAD)
+                torch.save(self.head.state_dict(), self.run / HEAD)
 
     def _log(self, **entry: float) -> None:
         with (self.run / LOG).open("a") as file:
