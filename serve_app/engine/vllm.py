@@ -7,7 +7,7 @@ from dataclasses import is_dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from serve_app.engine import asgi, stream_errors
+from serve_app.engine import asgi, stream_errors, token_ids
 from serve_app.engine.reasoning import under_both_names
 from serve_app.types import Call, Head
 
@@ -53,6 +53,7 @@ class VllmServer:
             disable_log_stats=engine_args.disable_log_stats,
         )
         stream_errors.install()
+        token_ids.install()
         try:
             await engine.reset_mm_cache()  # profiling leaves dummy images in it
             tasks = await engine.get_supported_tasks()

@@ -149,6 +149,14 @@ def test_tokens_are_counted(claude: anthropic.Anthropic, http: httpx.Client) -> 
     assert http.post("/detokenize", json={"tokens": tokens["tokens"]}).json() == {"prompt": "three rivers"}
 
 
+def test_what_is_no_token(http: httpx.Client) -> None:
+    """An id past the vocabulary's end is the client's mistake, and names the field."""
+    answer = http.post("/detokenize", json={"tokens": [5, 10**9]})
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["error"]["param"] == "tokens"
+    assert "1000000000 is not in the vocabulary" in answer.json()["error"]["message"]
+
+
 def test_completions(client: openai.OpenAI) -> None:
     """A raw prompt is completed, whole and streamed."""
     asked: dict[str, Any] = {"model": MODEL, "prompt": "Rivers: ", "max_tokens": 8, "temperature": 0}
