@@ -8,7 +8,8 @@ VenturiError
 └── ApiError                has an HTTP status and an OpenAI error type (`ingress/shapes.py`: other dialects)
     ├── InvalidRequest      400
     │   ├── UnknownModel    404
-    │   ├── UnknownRoute    404  or 405
+    │   ├── UnknownRoute    404
+    │   ├── WrongMethod     405
     │   ├── Unsupported     400
     │   ├── BodyTooLarge    413
     │   └── HeadersTooLarge 431
@@ -91,10 +92,17 @@ class UnknownModel(InvalidRequest):
 
 
 class UnknownRoute(InvalidRequest):
-    """There is no such route, or it does not take this method."""
+    """There is no such route."""
 
     status = 404
     code = "unknown_url"
+
+
+class WrongMethod(InvalidRequest):
+    """The route does not take this method; the Allow header has those that it takes."""
+
+    status = 405
+    code = "method_not_supported"
 
 
 class Unsupported(InvalidRequest):

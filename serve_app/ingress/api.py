@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from serve_app.config import Ingress, Model
-from serve_app.errors import AnswerTimeout, ApiError, UnknownModel, UnknownRoute, Unsupported
+from serve_app.errors import AnswerTimeout, ApiError, UnknownModel, UnknownRoute, Unsupported, WrongMethod
 from serve_app.ingress import body as request_body
 from serve_app.ingress import defaults, effort, parts, shapes, streaming, unsupported
 from serve_app.ingress.dialects import DIALECTS, RESPONSES, Dialect
@@ -78,7 +78,7 @@ def make_app(
         Guarded,
         gate=gate,
         guards=lambda path: path not in OPEN_PATHS,
-        refuse=lambda request, error: _error(edge, request, error, headers=error.headers),
+        refuse=lambda request, error: _error(edge, request, error),
     )
 
     for dialect in DIALECTS:
@@ -117,13 +117,14 @@ def make_app(
 
     @app.exception_handler(ApiError)
     async def api_error(request: Request, error: ApiError) -> Response:
-        return _error(edge, request, error, headers=error.headers)
+        return _error(edge, request, error)
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
         # Unknown routes and methods, in the same shapes.
-        refusal = UnknownRoute(f"{request.method} {request.url.path}: {error.detail}")
-        return _error(edge, request, refusal, status=error.status_code, headers=error.headers)
+        kind = WrongMethod if error.status_code == WrongMethod.status else UnknownRoute
+        refusal = kind(f"{request.method} {request.url.path}: {error.detail}", headers=error.headers)
+        return _error(edge, request, refusal)
 
     @app.exception_handler(Exception)
     async def bug(request: Request, error: Exception) -> Response:
@@ -257,15 +258,8 @@ def _no_such_model(name: object, model: Model) -> UnknownModel:
     return UnknownModel(f"model {name!r} is not served here; model must be one of {known}", param="model")
 
 
-def _error(
-    edge: Edge,
-    request: Request,
-    error: ApiError,
-    status: int | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> Response:
-    status = status or error.status
-    edge.metrics.errors.labels(status, error.code).inc()
+def _error(edge: Edge, request: Request, error: ApiError) -> Response:
+    edge.metrics.errors.labels(error.status, error.code).inc()
     ours = {"x-venturi-pool": NO_ONE, "x-venturi-replica": NO_ONE, "x-venturi-reason": error.code}
     shape = shapes.of_path(request.url.path)
-    return JSONResponse(shape.body(error), status_code=status, headers={**(headers or {}), **ours})
+    return JSONResponse(shape.body(error), status_code=error.status, headers={**error.headers, **ours})

@@ -9,6 +9,7 @@ TABLE: list[tuple[type[ApiError], int, str, str]] = [
     (errors.InvalidRequest, 400, "invalid_request_error", "invalid_value"),
     (errors.UnknownModel, 404, "invalid_request_error", "model_not_found"),
     (errors.UnknownRoute, 404, "invalid_request_error", "unknown_url"),
+    (errors.WrongMethod, 405, "invalid_request_error", "method_not_supported"),
     (errors.Unsupported, 400, "invalid_request_error", "unsupported"),
     (errors.BodyTooLarge, 413, "invalid_request_error", "body_too_large"),
     (errors.HeadersTooLarge, 431, "invalid_request_error", "headers_too_large"),

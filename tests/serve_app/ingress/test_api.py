@@ -185,15 +185,26 @@ async def test_the_operators_system_prompt() -> None:
     }
 
 
-@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens", "/v1/messages/batches"])
-async def test_anthropics_error_shape(path: str) -> None:
-    """Under /v1/messages every refusal has Anthropic's form, whoever refuses."""
+@pytest.mark.parametrize(
+    ("method", "path", "status", "kind"),
+    [
+        ("POST", "/v1/messages", 404, "not_found_error"),
+        ("POST", "/v1/messages/count_tokens", 404, "not_found_error"),
+        ("POST", "/v1/messages/batches", 404, "not_found_error"),
+        ("PUT", "/v1/messages", 405, "invalid_request_error"),
+        ("GET", "/v1/messages/count_tokens", 405, "invalid_request_error"),
+        ("PUT", "/v1/messages/batches", 404, "not_found_error"),
+    ],
+)
+async def test_anthropics_error_shape(method: str, path: str, status: int, kind: str) -> None:
+    """Under /v1/messages every refusal has Anthropic's form: unknown models, routes and wrong methods."""
     async with client(api(system({}))) as http:
-        for answer in (await http.post(path, json={"model": "gpt-9"}), await http.put(path)):
-            assert set(answer.json()) == {"type", "error"}
-            assert set(answer.json()["error"]) == {"type", "message"}
-            assert answer.json()["error"]["type"] in ("not_found_error", "invalid_request_error")
-            assert answer.headers["x-venturi-pool"] == "-"
+        answer = await http.request(method, path, json={"model": "gpt-9"})
+    body = answer.json()
+    message = body["error"].pop("message")
+    assert (answer.status_code, body) == (status, {"type": "error", "error": {"type": kind}})
+    assert isinstance(message, str)
+    assert answer.headers["x-venturi-pool"] == "-"
 
 
 async def test_what_vllm_refuses_in_anthropics_shape() -> None:
@@ -350,25 +361,28 @@ async def test_a_servers_mistake(
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status", "message"),
+    ("method", "path", "status", "code", "message"),
     [
-        ("GET", "/v1/nothing", 404, "GET /v1/nothing: Not Found"),
-        ("POST", "/", 404, "POST /: Not Found"),
-        ("GET", CHAT, 405, f"GET {CHAT}: Method Not Allowed"),
+        ("GET", "/v1/nothing", 404, "unknown_url", "GET /v1/nothing: Not Found"),
+        ("POST", "/", 404, "unknown_url", "POST /: Not Found"),
+        ("GET", CHAT, 405, "method_not_supported", f"GET {CHAT}: Method Not Allowed"),
     ],
 )
-async def test_unknown_routes(method: str, path: str, status: int, message: str) -> None:
-    """Routes and methods that are not there are refused in OpenAI's shape."""
-    async with client(api(system({}))) as http:
+async def test_unknown_routes(method: str, path: str, status: int, code: str, message: str) -> None:
+    """Routes and methods that are not there are refused in OpenAI's shape, and counted."""
+    parts = system({})
+    async with client(api(parts)) as http:
         answer = await http.request(method, path)
-    assert refusal(answer) == (status, "invalid_request_error", "unknown_url", None)
+    assert refusal(answer) == (status, "invalid_request_error", code, None)
     assert answer.json()["error"]["message"] == message
+    assert parts.counted("venturi_errors_total", status=str(status), code=code) == 1
 
 
-async def test_a_wrong_method_names_the_right_one() -> None:
+@pytest.mark.parametrize("path", [CHAT, "/v1/messages"])
+async def test_a_wrong_method_names_the_right_one(path: str) -> None:
     """A 405 has the Allow header that HTTP asks for."""
     async with client(api(system({}))) as http:
-        assert (await http.get(CHAT)).headers["allow"] == "POST"
+        assert (await http.get(path)).headers["allow"] == "POST"
 
 
 async def test_models() -> None:
