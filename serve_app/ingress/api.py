@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from serve_app.config import Ingress, Model
 from serve_app.errors import AnswerTimeout, ApiError, UnknownModel, UnknownRoute, Unsupported, WrongMethod
 from serve_app.ingress import body as request_body
-from serve_app.ingress import defaults, effort, parts, shapes, streaming, unsupported
+from serve_app.ingress import defaults, effort, parts, shapes, streaming, synonyms, unsupported
 from serve_app.ingress.dialects import DIALECTS, RESPONSES, Dialect
 from serve_app.ingress.gate import Admission, Gate, Guarded
 from serve_app.ingress.media import Images
@@ -161,7 +161,7 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
         edge.limits.efforts.of(dialect.name),
         edge.model.default_effort,
     )
-    completed = effort.written(dialect, parsed, applied)
+    completed = synonyms.translated(dialect, effort.written(dialect, parsed, applied))
     completed = defaults.completed(dialect, completed, applied, edge.model, edge.today())
     num_text_bytes = len(body) - sum(len(image.url) for image in parts.find(parsed))
     admission.begin(applied, num_text_bytes)

@@ -27,6 +27,8 @@ class Dialect:
     """Whether `none` may stand there; else leaving it out means none."""
     efforts_from: tuple[Place, ...] = ()
     """Where clients say it, beside the header."""
+    effort_words_at: Place | None = None
+    """Where they say it in other words than names of efforts (`effort.WORDS`)."""
     conversation: Literal["messages", "input"] | None = None
     """Where the turns are."""
     system_at: Literal["messages", "instructions", "system"] | None = None
@@ -45,6 +47,7 @@ CHAT = Dialect(
     "/v1/chat/completions",
     effort_at=("reasoning_effort",),
     efforts_from=(("reasoning_effort",), TEMPLATE_EFFORT),
+    effort_words_at=("prompt_mode",),
     conversation="messages",
     system_at="messages",
 )
@@ -52,6 +55,7 @@ CHAT_RENDER = Dialect(
     "/v1/chat/completions/render",
     effort_at=("reasoning_effort",),
     efforts_from=(("reasoning_effort",), TEMPLATE_EFFORT),
+    effort_words_at=("prompt_mode",),
     conversation="messages",
     system_at="messages",
 )
@@ -72,6 +76,7 @@ MESSAGES = Dialect(
     effort_at=("output_config", "effort"),
     says_none=False,
     efforts_from=(("output_config", "effort"), TEMPLATE_EFFORT),
+    effort_words_at=("thinking", "type"),
     conversation="messages",
     system_at="system",
 )
@@ -82,6 +87,7 @@ COUNT_TOKENS = Dialect(
     effort_at=("output_config", "effort"),
     says_none=False,
     efforts_from=(("output_config", "effort"), TEMPLATE_EFFORT),
+    effort_words_at=("thinking", "type"),
     conversation="messages",
     system_at="system",
     generates=False,

@@ -1,16 +1,21 @@
 """Which one effort does a request ask for, and how is vLLM told?"""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from serve_app.errors import InvalidRequest
 from serve_app.ingress.dialects import TEMPLATE_EFFORT, Body, Dialect, Place
 from serve_app.types import Effort
 
+Meaning = TypeVar("Meaning", Effort, Effort | None)
+
 HEADER = "x-reasoning-effort"
 
-THINKING = {"enabled": Effort.HIGH, "disabled": Effort.NONE, "adaptive": None}
-"""What Anthropic's `thinking.type` says; `adaptive` leaves it to the other places, and alone means high."""
+WORDS: Mapping[Place, Mapping[str, Effort | None]] = {
+    ("thinking", "type"): {"enabled": Effort.HIGH, "disabled": Effort.NONE, "adaptive": None},
+    ("prompt_mode",): {"reasoning": Effort.HIGH},
+}
+"""What words other than names of efforts mean; None leaves it to the other places, and alone means high."""
 
 
 def applied(
@@ -24,11 +29,13 @@ def applied(
     """
     said = [(".".join(place), _value(body, place)) for place in dialect.efforts_from]
     said.append((f"header {HEADER}", header))
-    meant = [(name, value, _effort(name, value, names)) for name, value in said if value is not None]
-    if dialect.name == "messages" and body.get("thinking") is not None:
-        kind, thinking = _thinking(_value(body, ("thinking", "type")))
-        if thinking is not None:
-            meant.append(("thinking.type", kind, thinking))
+    meant = [(name, value, _known(name, value, names)) for name, value in said if value is not None]
+    place = dialect.effort_words_at
+    if place is not None and body.get(place[0]) is not None:
+        name, word = ".".join(place), _value(body, place)
+        effort = _known(name, word, WORDS[place])
+        if effort is not None:
+            meant.append((name, word, effort))
         elif not meant:
             return Effort.HIGH
     for name, value, effort in meant[1:]:
@@ -69,19 +76,12 @@ def written(dialect: Dialect, body: Body, effort: Effort) -> Body:
     return changed if present == effort.value else _set(changed, dialect.effort_at, effort.value)
 
 
-def _effort(place: str, value: object, names: Mapping[str, Effort]) -> Effort:
+def _known(place: str, value: object, names: Mapping[str, Meaning]) -> Meaning:
     if isinstance(value, str) and value in names:
         return names[value]
     *most, last = map(repr, names)
     allowed = f"{', '.join(most)} or {last}" if most else last
     raise InvalidRequest(f"{place} must be {allowed}, not {value!r}", param=place.removeprefix("header "))
-
-
-def _thinking(kind: object) -> tuple[str, Effort | None]:
-    if isinstance(kind, str) and kind in THINKING:
-        return kind, THINKING[kind]
-    allowed = ", ".join(map(repr, THINKING))
-    raise InvalidRequest(f"thinking.type must be one of {allowed}, not {kind!r}", param="thinking.type")
 
 
 def _value(body: Body, place: Place) -> Any:

@@ -65,9 +65,7 @@ _CHAT = (
     Refused("store", NOT_STORED),
     Refused("service_tier", ONE_TIER, (None, "auto", "default")),
     Refused("verbosity", "the model does not know it; say it in the prompt", (None, "medium")),
-    Refused("random_seed", "send seed instead", (None,)),
     Refused("safe_prompt", "there is no safety prompt; send a system message instead"),
-    Refused("prompt_mode", "send reasoning_effort instead", (None,)),
     *_GUIDED,
 )
 

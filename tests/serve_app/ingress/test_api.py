@@ -162,6 +162,18 @@ async def test_an_effort_by_header(
     assert (answer.headers["x-venturi-pool"], answer.headers["x-venturi-effort"]) == ("latency", "high")
 
 
+async def test_mistrals_own_words() -> None:
+    """What Mistral's clients say in words of their own chooses the pool, and reaches vLLM in its words."""
+    parts = system({}, {"l1": (head("l1"), b"{}")})
+    said = {"prompt_mode": "reasoning", "random_seed": 7, "safe_prompt": False, "tool_choice": "any"}
+    answer = await post(parts, json=body(**said))
+    assert (answer.status_code, answer.headers["x-venturi-effort"]) == (200, "high")
+    ((_, call),) = parts.backends["latency"].calls
+    sent = json.loads(call.body)
+    assert (sent["reasoning_effort"], sent["seed"], sent["tool_choice"]) == ("high", 7, "required")
+    assert "random_seed" not in sent
+
+
 async def test_an_effort_by_default() -> None:
     """When the operator's default is high, vLLM is told, and not only the router."""
     parts = system({}, {"l1": (head("l1"), b"{}")})
@@ -304,6 +316,8 @@ async def test_fallback(
             (400, "invalid_value", "x-reasoning-effort"),
         ),
         ({"json": body(store=True)}, (400, "unsupported", "store")),
+        ({"json": body(safe_prompt=True)}, (400, "unsupported", "safe_prompt")),
+        ({"json": body(seed=1, random_seed=2)}, (400, "invalid_value", "random_seed")),
         ({"json": body(reasoning_effort=1)}, (400, "invalid_value", "reasoning_effort")),
         ({"json": None, "content": b'{"model":'}, (400, "invalid_value", "body")),
         ({"json": [1]}, (400, "invalid_value", "body")),

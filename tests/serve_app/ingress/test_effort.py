@@ -1,4 +1,4 @@
-"""One effort out of every place that a dialect has for it, and back to where vLLM reads it."""
+"""One effort out of every place that a dialect has for it."""
 
 from typing import Any
 
@@ -47,7 +47,11 @@ CONVERSATIONS = [
     (CHAT, template("high")),
     (CHAT, {"reasoning_effort": "high"} | template("high")),
     (CHAT, {"reasoning_effort": "high"} | template(None)),
+    (CHAT, {"prompt_mode": "reasoning"}),
+    (CHAT, {"prompt_mode": "reasoning", "reasoning_effort": "high"}),
+    (CHAT, {"prompt_mode": None, "reasoning_effort": "high"}),
     (CHAT_RENDER, {"reasoning_effort": "high"}),
+    (CHAT_RENDER, {"prompt_mode": "reasoning"}),
     (RESPONSES, {"reasoning": {"effort": "high", "summary": "auto"}}),
     (RESPONSES, template("high")),
     (MESSAGES, {"output_config": {"effort": "high"}}),
@@ -72,7 +76,8 @@ def test_each_place_says_high(dialect: Dialect, body: dict[str, Any]) -> None:
 def test_nothing_said(dialect: Dialect, default: Effort) -> None:
     """Missing and null mean the default; the header alone is enough to choose."""
     assert applied(dialect, {}, default=default) is default
-    nulls = {"reasoning_effort": None, "reasoning": None, "thinking": None, "output_config": {"effort": None}}
+    names = ("reasoning_effort", "reasoning", "thinking", "prompt_mode")
+    nulls = dict.fromkeys(names) | {"output_config": {"effort": None}}
     assert applied(dialect, nulls, default=default) is default
     for own in Effort:
         assert applied(dialect, {}, own.value, default=default) is own
@@ -143,6 +148,22 @@ def test_strict_names(value: object) -> None:
             "ask for different efforts: 'none' and 'high'",
         ),
         (
+            CHAT,
+            {"prompt_mode": "reasoning", "reasoning_effort": "none"},
+            None,
+            "prompt_mode",
+            "reasoning_effort='none' and prompt_mode='reasoning' "
+            "ask for different efforts: 'none' and 'high'",
+        ),
+        (
+            CHAT,
+            {"prompt_mode": "reasoning"},
+            "none",
+            "prompt_mode",
+            "header x-reasoning-effort='none' and prompt_mode='reasoning' "
+            "ask for different efforts: 'none' and 'high'",
+        ),
+        (
             MESSAGES,
             {"thinking": {"type": "disabled"}},
             "max",
@@ -182,6 +203,33 @@ def test_what_is_no_effort(dialect: Dialect, body: dict[str, Any], header: str |
     assert refused.value.param == param
 
 
+@pytest.mark.parametrize(
+    ("dialect", "body", "message"),
+    [
+        (CHAT, {"prompt_mode": "deep"}, "prompt_mode must be 'reasoning', not 'deep'"),
+        (CHAT, {"prompt_mode": ["reasoning"]}, "prompt_mode must be 'reasoning', not ['reasoning']"),
+        (CHAT, {"prompt_mode": ""}, "prompt_mode must be 'reasoning', not ''"),
+        (
+            MESSAGES,
+            {"thinking": {"type": "deep"}},
+            "thinking.type must be 'enabled', 'disabled' or 'adaptive', not 'deep'",
+        ),
+    ],
+)
+def test_other_words(dialect: Dialect, body: dict[str, Any], message: str) -> None:
+    """A word that a dialect does not have is refused with those that it has."""
+    with pytest.raises(InvalidRequest) as refused:
+        applied(dialect, body)
+    assert refused.value.message == message
+
+
+def test_words_of_other_dialects() -> None:
+    """A dialect that does not have the word leaves it alone."""
+    for dialect in (RESPONSES, MESSAGES, TOKENIZE, COMPLETIONS):
+        assert applied(dialect, {"prompt_mode": "reasoning"}) is NONE
+    assert applied(CHAT, {"thinking": {"type": "enabled"}}) is NONE
+
+
 @pytest.mark.parametrize("dialect", [COMPLETIONS, DETOKENIZE, RAW])
 def test_raw_prompts_have_none(dialect: Dialect) -> None:
     """The chat template tells the model, so without one it cannot think, whatever the default."""
@@ -190,81 +238,3 @@ def test_raw_prompts_have_none(dialect: Dialect) -> None:
     for body, header in (({"reasoning_effort": "high"}, None), ({}, "high")):
         with pytest.raises(InvalidRequest, match="raw prompt"):
             applied(dialect, body, header)
-
-
-@pytest.mark.parametrize(
-    ("dialect", "body", "wanted", "written"),
-    [
-        (CHAT, template("high"), HIGH, {"reasoning_effort": "high"}),
-        (CHAT, {"chat_template_kwargs": {}}, NONE, {}),
-        (CHAT, {}, HIGH, {"reasoning_effort": "high"}),
-        (CHAT, {"reasoning_effort": "medium"}, HIGH, {"reasoning_effort": "high"}),
-        (CHAT, {"reasoning_effort": "low"}, NONE, {"reasoning_effort": "none"}),
-        (
-            RESPONSES,
-            {"reasoning": {"effort": "medium", "summary": "auto"}},
-            HIGH,
-            {"reasoning": {"effort": "high", "summary": "auto"}},
-        ),
-        (RESPONSES, {"reasoning": None}, HIGH, {"reasoning": {"effort": "high"}}),
-        (RESPONSES, {"reasoning": {"effort": "low"}}, NONE, {"reasoning": {"effort": "none"}}),
-        (MESSAGES, {"output_config": {"effort": "low"}}, NONE, {}),
-        (
-            MESSAGES,
-            {"output_config": {"effort": "low", "format": 1}},
-            NONE,
-            {"output_config": {"format": 1}},
-        ),
-        (
-            MESSAGES,
-            {"output_config": {"format": 1}},
-            HIGH,
-            {"output_config": {"format": 1, "effort": "high"}},
-        ),
-        (MESSAGES, {"output_config": {"effort": "max"}}, HIGH, {"output_config": {"effort": "high"}}),
-        (TOKENIZE, {"messages": [], "reasoning_effort": "high"}, HIGH, {"messages": []} | template("high")),
-        (COMPLETIONS, template("none"), NONE, {}),
-    ],
-)
-def test_what_vllm_is_told(
-    dialect: Dialect, body: dict[str, Any], wanted: Effort, written: dict[str, Any]
-) -> None:
-    """The effort goes to the one place that vLLM's route reads, and what it would refuse goes away."""
-    assert effort.written(dialect, body, wanted) == written
-
-
-@pytest.mark.parametrize("kind", ["enabled", "adaptive"])
-def test_thinking_reaches_vllm(kind: str) -> None:
-    """The engine reads no `thinking`, so a request that wants it carries the effort as well."""
-    body = {"thinking": {"type": kind}}
-    assert effort.written(MESSAGES, body, applied(MESSAGES, body)) == {
-        "thinking": {"type": kind},
-        "output_config": {"effort": "high"},
-    }
-
-
-@pytest.mark.parametrize(
-    ("dialect", "body", "wanted"),
-    [
-        (CHAT, {}, NONE),
-        (CHAT, {"reasoning_effort": "none"}, NONE),
-        (CHAT, {"reasoning_effort": None}, NONE),
-        (CHAT, {"reasoning_effort": "high"}, HIGH),
-        (RESPONSES, {"reasoning": {"effort": "high"}}, HIGH),
-        (RESPONSES, {"reasoning": {"effort": "none"}}, NONE),
-        (MESSAGES, {"thinking": {"type": "disabled"}}, NONE),
-        (MESSAGES, {"output_config": {"effort": "high"}}, HIGH),
-        (COMPLETIONS, {"reasoning_effort": "none"}, NONE),
-    ],
-)
-def test_what_says_it_already_stays(dialect: Dialect, body: dict[str, Any], wanted: Effort) -> None:
-    """A body that vLLM understands as it is, is not touched."""
-    assert effort.written(dialect, body, wanted) is body
-
-
-@pytest.mark.parametrize("dialect", DIALECTS)
-def test_other_template_arguments_are_refused(dialect: Dialect) -> None:
-    """The tokenizer has no template that would read them; ignoring them would deceive."""
-    with pytest.raises(InvalidRequest) as refused:
-        effort.written(dialect, {"chat_template_kwargs": {"enable_thinking": True}}, NONE)
-    assert refused.value.param == "chat_template_kwargs.enable_thinking"

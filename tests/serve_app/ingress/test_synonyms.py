@@ -1,0 +1,64 @@
+"""The words of Mistral's own API become those that vLLM's chat knows."""
+
+from typing import Any
+
+import pytest
+
+from serve_app.errors import InvalidRequest
+from serve_app.ingress import synonyms
+from serve_app.ingress.dialects import CHAT, CHAT_RENDER, DIALECTS, Dialect
+
+FUNCTION = {"type": "function", "function": {"name": "f"}}
+
+
+@pytest.mark.parametrize("dialect", [CHAT, CHAT_RENDER])
+@pytest.mark.parametrize(
+    ("body", "translated"),
+    [
+        ({"random_seed": 7}, {"seed": 7}),
+        ({"random_seed": 0}, {"seed": 0}),
+        ({"random_seed": 7, "seed": 7}, {"seed": 7}),
+        ({"random_seed": 7, "seed": None}, {"seed": 7}),
+        ({"random_seed": "x"}, {"seed": "x"}),
+        ({"tool_choice": "any"}, {"tool_choice": "required"}),
+        ({"tool_choice": "any", "random_seed": 7, "n": 1}, {"tool_choice": "required", "seed": 7, "n": 1}),
+    ],
+)
+def test_translated(dialect: Dialect, body: dict[str, Any], translated: dict[str, Any]) -> None:
+    """Fields and values get vLLM's names, and the client's body stays as it was."""
+    before = dict(body)
+    assert synonyms.translated(dialect, body) == translated
+    assert body == before
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(7, 8), (0, 7), (7, 0), (7, "7")])
+def test_two_that_differ(ours: object, theirs: object) -> None:
+    """The answer names both fields and both values."""
+    with pytest.raises(InvalidRequest) as refused:
+        synonyms.translated(CHAT, {"seed": ours, "random_seed": theirs})
+    assert refused.value.param == "random_seed"
+    assert refused.value.message.startswith(f"seed={ours!r} and random_seed={theirs!r} are two names of one")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"seed": 7, "random_seed": None},
+        {"tool_choice": "required"},
+        {"tool_choice": "auto"},
+        {"tool_choice": None},
+        {"tool_choice": FUNCTION},
+        {"tool_choice": ["any"]},
+    ],
+)
+def test_what_is_vllms_already(body: dict[str, Any]) -> None:
+    """A body that vLLM understands as it is, is not touched."""
+    assert synonyms.translated(CHAT, body) is body
+
+
+@pytest.mark.parametrize("dialect", [d for d in DIALECTS if d not in (CHAT, CHAT_RENDER)])
+def test_other_dialects(dialect: Dialect) -> None:
+    """Elsewhere the words are not Mistral's: in messages, `any` is Anthropic's own."""
+    body = {"random_seed": 7, "seed": 8, "tool_choice": "any"}
+    assert synonyms.translated(dialect, body) is body
