@@ -161,24 +161,26 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
         edge.limits.efforts.of(dialect.name),
         edge.model.default_effort,
     )
-    completed = synonyms.translated(dialect, effort.written(dialect, parsed, applied))
-    completed = defaults.completed(dialect, completed, applied, edge.model, edge.today())
-    num_text_bytes = len(body) - sum(len(image.url) for image in parts.find(parsed))
+    said = synonyms.translated(dialect, effort.written(dialect, parsed, applied))
+    images = parts.find(said)
+    num_text_bytes = len(body) - sum(len(image.url) for image in images)
     admission.begin(applied, num_text_bytes)
-    wanted = features.of_request(completed, applied, admission.tenant, admission.priority)
     usage = Usage(estimated_tokens(num_text_bytes))
 
     async def settled_and_routed() -> Answer:
-        settled = await edge.images.settle(completed)
+        # Before the defaults, which may put a turn in front of those that the images are in.
+        settled = await edge.images.settle(said, images)
+        completed = defaults.completed(dialect, settled, applied, edge.model, edge.today())
+        wanted = features.of_request(completed, applied, admission.tenant, admission.priority)
         # What nobody had to change travels as it came.
-        sent = body if settled is parsed else request_body.serialise(settled)
+        sent = body if completed is parsed else request_body.serialise(completed)
         return await edge.router.route(wanted, Call("POST", dialect.path, _forwarded(request), sent))
 
     routed = _before(deadline_s, settled_and_routed())
     answer = await streaming.unless_gone(request, routed, Answer.release)
     if answer is None:
         return Response(status_code=499)
-    edge.metrics.ttfb.labels(answer.decision.pool, wanted.effort).observe(
+    edge.metrics.ttfb.labels(answer.decision.pool, applied).observe(
         asyncio.get_running_loop().time() - started
     )
     headers = _answer_headers(answer, applied)

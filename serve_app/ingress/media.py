@@ -6,7 +6,7 @@ operator's policy, and travels on inside the body.
 
 import asyncio
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -49,14 +49,14 @@ class Images:
             tls or httpcore.default_ssl_context(),
         )
 
-    async def settle(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def settle(self, body: Mapping[str, Any], images: Sequence[Image]) -> Mapping[str, Any]:
         """Return `body` with every remote image inlined, or `body` itself if there is none.
 
+        `images`: those of the body, as `parts.find` has them.
         Raises InvalidRequest, whose `param` names the part, for an image that breaks a rule. Rules that
         need no network are applied to all images before the first is fetched; then all are fetched
         together under one deadline. Cancelling this call cancels what it fetches.
         """
-        images = parts.find(body)
         if not images:
             return body
         budget = Budget(self._policy)
@@ -66,7 +66,7 @@ class Images:
                 self._check(image, budget)
         return parts.inlined(body, await self._all(images, budget))
 
-    def _check_count(self, images: list[Image]) -> None:
+    def _check_count(self, images: Sequence[Image]) -> None:
         allowed = self._policy.max_count
         if len(images) > allowed:
             with self._refusing(images[allowed]):
@@ -84,7 +84,7 @@ class Images:
         else:
             image_rules.remote(image.url, self._policy)
 
-    async def _all(self, images: list[Image], budget: Budget) -> list[Fetched]:
+    async def _all(self, images: Sequence[Image], budget: Budget) -> list[Fetched]:
         deadline_s = asyncio.get_running_loop().time() + self._policy.timeout_s
         try:
             async with asyncio.TaskGroup() as group:

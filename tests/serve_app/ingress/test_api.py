@@ -1,6 +1,7 @@
 """The HTTP edge over scripted replicas: routes, headers, error shapes, and clients that leave."""
 
 import asyncio
+import base64
 import json
 from typing import Any
 
@@ -8,12 +9,14 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from serve_app.config import Ingress
+from serve_app.config import Ingress, Model
 from serve_app.engine.scripted import OK, Step
 from serve_app.errors import PoolBusy, ReplicaLost
 from serve_app.ingress.dialects import DIALECTS, Dialect
+from serve_app.ingress.fetch import Fetcher
 from serve_app.router import dispatch
 from serve_app.types import Effort
+from tests.serve_app.ingress.web import picture
 from tests.serve_app.samples import MODEL, System, api, cancel, client, head, system, until
 
 CHAT = "/v1/chat/completions"
@@ -195,6 +198,44 @@ async def test_the_operators_system_prompt() -> None:
         "role": "system",
         "content": "2026-03-01, mistral-small-4",
     }
+
+
+def seen(url: str) -> dict[str, Any]:
+    """Return a turn with an image."""
+    return {"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}
+
+
+@pytest.fixture
+def prompted() -> Model:
+    """The model with an operator's system prompt, which goes in front of the client's turns."""
+    return MODEL.model_copy(update={"system_prompt": "Be brief."})
+
+
+async def test_an_image_behind_a_system_prompt(prompted: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fetched image takes its URL's place, wherever the defaults have moved its turn."""
+    content = picture()
+
+    async def fetch(*_: object) -> bytes:
+        return content
+
+    monkeypatch.setattr(Fetcher, "fetch", fetch)
+    parts = system({"t1": (head("t1"), b"{}")})
+    async with client(api(parts, model=prompted)) as http:
+        answer = await http.post(CHAT, json={"messages": [seen("https://example.com/a")]})
+    assert answer.status_code == 200
+    ((_, call),) = parts.backends["throughput"].calls
+    url = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    assert json.loads(call.body)["messages"] == [{"role": "system", "content": "Be brief."}, seen(url)]
+
+
+async def test_an_image_that_is_refused(prompted: Model) -> None:
+    """The refusal names the part as the client has sent it, whatever the defaults would have added."""
+    parts = system({"t1": OK})
+    async with client(api(parts, model=prompted)) as http:
+        answer = await http.post(CHAT, json={"messages": [seen("http://example.com/a")]})
+    place = "messages.0.content.0.image_url.url"
+    assert refusal(answer) == (400, "invalid_request_error", "invalid_value", place)
+    assert parts.asked() == []
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 import asyncio
 import base64
 import copy
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
 
 from serve_app.config import ImagePolicy
 from serve_app.errors import InvalidRequest
+from serve_app.ingress import parts
 from serve_app.ingress.media import Images
 from serve_app.metrics import Metrics
 from tests.serve_app.ingress.test_formats import png
@@ -77,6 +78,11 @@ async def web(certificates: Authority) -> AsyncIterator[Web]:
         yield served
 
 
+async def settle(images: Images, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settle the images of a body."""
+    return await images.settle(body, parts.find(body))
+
+
 class Desk:
     """Images over a web, and what they counted."""
 
@@ -90,7 +96,7 @@ class Desk:
         """Return param and message of the refusal."""
         before = copy.deepcopy(body)
         with pytest.raises(InvalidRequest) as refused:
-            await self.images.settle(body)
+            await settle(self.images, body)
         assert body == before
         assert refused.value.status == 400
         return refused.value.param, refused.value.message
@@ -106,7 +112,7 @@ async def test_nothing_to_do(web: Web, certificates: Authority) -> None:
     desk = Desk(web, certificates)
     empty: dict[str, Any] = {"messages": []}
     for body in (empty, chat(), chat(data(PICTURES["/png"]), data(PICTURES["/jpeg"], "jpeg"))):
-        assert await desk.images.settle(body) is body
+        assert await settle(desk.images, body) is body
     assert desk.counted("data", "accepted") == 2
     assert web.connected == []
 
@@ -115,7 +121,7 @@ async def test_chat(web: Web, certificates: Authority) -> None:
     """Remote images of a chat become data URLs of what they are; images that came along stay."""
     desk = Desk(web, certificates)
     body = chat(f"{SITE}/png", data(PICTURES["/png"]), f"{SITE}/webp")
-    settled = await desk.images.settle(body)
+    settled = await settle(desk.images, body)
     assert settled == chat(data(PICTURES["/png"]), data(PICTURES["/png"]), data(PICTURES["/webp"], "webp"))
     assert body == chat(f"{SITE}/png", data(PICTURES["/png"]), f"{SITE}/webp")
     assert (desk.counted("https", "accepted"), desk.counted("data", "accepted")) == (2, 1)
@@ -124,7 +130,7 @@ async def test_chat(web: Web, certificates: Authority) -> None:
 async def test_responses(web: Web, certificates: Authority) -> None:
     """Remote images of a responses request become data URLs."""
     body = {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": f"{SITE}/jpeg"}]}]}
-    settled = await Desk(web, certificates).images.settle(body)
+    settled = await settle(Desk(web, certificates).images, body)
     assert settled["input"][0]["content"] == [
         {"type": "input_image", "image_url": data(PICTURES["/jpeg"], "jpeg")}
     ]
@@ -134,8 +140,8 @@ async def test_messages(web: Web, certificates: Authority) -> None:
     """Remote images of a messages request become base64 sources, in tool results too."""
     image = {"type": "image", "source": {"type": "url", "url": f"{SITE}/png"}}
     content = [image, {"type": "tool_result", "tool_use_id": "t", "content": [image]}]
-    settled = await Desk(web, certificates).images.settle(
-        {"messages": [{"role": "user", "content": content}]}
+    settled = await settle(
+        Desk(web, certificates).images, {"messages": [{"role": "user", "content": content}]}
     )
     source = {
         "type": "base64",
@@ -216,7 +222,7 @@ async def test_too_much_together(web: Web, certificates: Authority) -> None:
     size = len(PICTURES["/png"])
     desk = Desk(web, certificates, max_bytes=size, max_total_bytes=2 * size)
     along = data(PICTURES["/png"])
-    await desk.images.settle(chat(along, f"{SITE}/png"))
+    await settle(desk.images, chat(along, f"{SITE}/png"))
     _, message = await desk.refusal(chat(along, along, f"{SITE}/png"))
     assert f"ingress.images.max_total_bytes allows {2 * size}" in message
     _, message = await desk.refusal(chat(along, along, along))
@@ -254,13 +260,13 @@ async def test_a_resolver_that_hangs(web: Web, certificates: Authority) -> None:
     policy = ImagePolicy(timeout_s=0.2)
     images = Images(policy, Metrics("i"), resolve=never, network=web, tls=certificates.client)
     with pytest.raises(InvalidRequest, match="timeout_s allows"):
-        await images.settle(chat(f"{SITE}/png"))
+        await settle(images, chat(f"{SITE}/png"))
 
 
 async def test_together(web: Web, certificates: Authority) -> None:
     """The images of a request are fetched at the same time."""
     desk = Desk(web, certificates)
-    task = asyncio.create_task(desk.images.settle(chat(*[f"{SITE}/silent"] * 5)))
+    task = asyncio.create_task(settle(desk.images, chat(*[f"{SITE}/silent"] * 5)))
     await until(lambda: web.num_open == 5)
     await cancel(task)
     assert task.cancelled()
@@ -269,7 +275,7 @@ async def test_together(web: Web, certificates: Authority) -> None:
 async def test_cancelled(web: Web, certificates: Authority) -> None:
     """A request that is given up leaves no connection and no task behind."""
     desk, before = Desk(web, certificates), asyncio.all_tasks()
-    task = asyncio.create_task(desk.images.settle(chat(f"{SITE}/trickle", f"{SITE}/trickle")))
+    task = asyncio.create_task(settle(desk.images, chat(f"{SITE}/trickle", f"{SITE}/trickle")))
     await until(lambda: len(web.requests) == 2)
     await cancel(task)
     await until(lambda: web.num_open == 0)
@@ -281,4 +287,4 @@ async def test_the_real_thing_can_be_made() -> None:
     """Without stand-ins there are the system's resolver, real sockets and the usual authorities."""
     images = Images(ImagePolicy(), Metrics("ingress-1"))
     with pytest.raises(InvalidRequest, match="not only public ones"):
-        await images.settle(chat("https://127.0.0.1/"))
+        await settle(images, chat("https://127.0.0.1/"))
