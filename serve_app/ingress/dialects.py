@@ -1,7 +1,7 @@
 """Which dialects do clients speak, and where does each one keep what we look at?"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from serve_app.ingress.shapes import Shape
@@ -25,7 +25,7 @@ class Dialect:
     """Where vLLM's route reads the effort; None if the model cannot be told."""
     says_none: bool = True
     """Whether `none` may stand there; else leaving it out means none."""
-    efforts_from: tuple[Place, ...] = ()
+    efforts_from: tuple[Place, ...] = (("reasoning_effort",), TEMPLATE_EFFORT)
     """Where clients say it, beside the header."""
     effort_words_at: Place | None = None
     """Where they say it in other words than names of efforts (`effort.WORDS`)."""
@@ -46,20 +46,12 @@ class Dialect:
 CHAT = Dialect(
     "/v1/chat/completions",
     effort_at=("reasoning_effort",),
-    efforts_from=(("reasoning_effort",), TEMPLATE_EFFORT),
     effort_words_at=("prompt_mode",),
     conversation="messages",
     system_at="messages",
 )
-CHAT_RENDER = Dialect(
-    "/v1/chat/completions/render",
-    effort_at=("reasoning_effort",),
-    efforts_from=(("reasoning_effort",), TEMPLATE_EFFORT),
-    effort_words_at=("prompt_mode",),
-    conversation="messages",
-    system_at="messages",
-)
-COMPLETIONS = Dialect("/v1/completions", efforts_from=(("reasoning_effort",), TEMPLATE_EFFORT))
+CHAT_RENDER = replace(CHAT, path="/v1/chat/completions/render")
+COMPLETIONS = Dialect("/v1/completions")
 RESPONSES = Dialect(
     "/v1/responses",
     name="responses",
@@ -80,27 +72,15 @@ MESSAGES = Dialect(
     conversation="messages",
     system_at="system",
 )
-COUNT_TOKENS = Dialect(
-    "/v1/messages/count_tokens",
-    name="messages",
-    shape=Shape.ANTHROPIC,
-    effort_at=("output_config", "effort"),
-    says_none=False,
-    efforts_from=(("output_config", "effort"), TEMPLATE_EFFORT),
-    effort_words_at=("thinking", "type"),
-    conversation="messages",
-    system_at="system",
-    generates=False,
-)
+COUNT_TOKENS = replace(MESSAGES, path="/v1/messages/count_tokens", generates=False)
 TOKENIZE = Dialect(
     "/tokenize",
     effort_at=TEMPLATE_EFFORT,
-    efforts_from=(("reasoning_effort",), TEMPLATE_EFFORT),
     conversation="messages",
     system_at="messages",
     generates=False,
-    raw=Dialect("/tokenize", efforts_from=(("reasoning_effort",), TEMPLATE_EFFORT), generates=False),
+    raw=Dialect("/tokenize", generates=False),
 )
-DETOKENIZE = Dialect("/detokenize", efforts_from=(("reasoning_effort",), TEMPLATE_EFFORT), generates=False)
+DETOKENIZE = Dialect("/detokenize", generates=False)
 
 DIALECTS = (CHAT, CHAT_RENDER, COMPLETIONS, RESPONSES, MESSAGES, COUNT_TOKENS, TOKENIZE, DETOKENIZE)
