@@ -1,114 +1,24 @@
-"""The gate in front of a small app: who comes in, what the others get, and what is left behind."""
+"""The gate with keys: who comes in, what the others get, and what is left behind."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
 
-from serve_app.config import Ingress
-from serve_app.errors import ApiError, ConfigError
+from serve_app.errors import ConfigError
 from serve_app.ingress import auth
-from serve_app.ingress.gate import Admission, Gate, Guarded
-from serve_app.metrics import Metrics
-from serve_app.types import NO_TENANT, Effort, Headers
-from tests.serve_app.samples import Clock, cancel, until
+from tests.serve_app.ingress.small import PROMPT, Small, bearer, ingress, refusal
+from tests.serve_app.samples import cancel, until
 
 KEY, OTHER, ADMIN = (auth.new_key() for _ in range(3))
-PROMPT = "the colour of the hidden door"
 TENANTS = f"""
 tenants:
 - {{name: search, keys: ["{auth.key_hash(KEY.encode())}"], requests_per_min: 4, tokens_per_min: 600,
    concurrent_requests: 2, efforts: [none], priority: 3}}
 - {{name: admin, keys: ["{auth.key_hash(ADMIN.encode())}"]}}
 """
-
-
-def bearer(key: str) -> dict[str, str]:
-    """Return the header that OpenAI's clients send."""
-    return {"authorization": f"Bearer {key}"}
-
-
-def raw(headers: Mapping[str, str]) -> Headers:
-    """Return headers as ASGI has them."""
-    return tuple((name.encode(), value.encode()) for name, value in headers.items())
-
-
-class Small:
-    """A small app behind a gate: POST / answers at once, POST /slow once it is told to."""
-
-    def __init__(self, settings: Ingress, listens_on: str) -> None:
-        self.clock, self.metrics = Clock(), Metrics("ingress-1")
-        self.gate = Gate(settings, listens_on, self.metrics, self.clock)
-        self.go = asyncio.Event()
-        self.admissions: list[Admission] = []
-        routes = [
-            Route("/", self._plain, methods=["POST"]),
-            Route("/slow", self._slow, methods=["POST"]),
-            Route("/health", self._health),
-        ]
-        app = Starlette(routes=routes, exception_handlers={ApiError: self._on_error})
-        self.guarded = Guarded(app, gate=self.gate, guards=lambda path: path != "/health", refuse=_refusal)
-        self.http = httpx.AsyncClient(
-            transport=httpx.ASGITransport(app=self.guarded, raise_app_exceptions=False),
-            base_url="http://127.0.0.1",
-        )
-
-    async def post(self, path: str = "/", effort: str = "none", **request: Any) -> httpx.Response:
-        """Send one prompt."""
-        body = {"effort": effort, "prompt": PROMPT}
-        return await self.http.post(path, **({"json": body} | request))
-
-    def refused(self, tenant: str, code: str) -> float | None:
-        """Return how many requests the metrics count as refused."""
-        labels = {"tenant": tenant, "code": code}
-        return self.metrics._registry.get_sample_value("venturi_refused_total", labels)
-
-    def num_ongoing(self) -> dict[str, int]:
-        """Return how many requests of each tenant are under way."""
-        return {name: account.num_ongoing for name, account in self.gate._accounts.items()}
-
-    async def _begin(self, request: Request) -> Admission:
-        admission: Admission = request.state.admission
-        self.admissions.append(admission)
-        body = await request.body()
-        admission.begin(Effort((await request.json())["effort"]), len(body))
-        return admission
-
-    async def _plain(self, request: Request) -> Response:
-        admission = await self._begin(request)
-        admission.charge(100)
-        return PlainTextResponse(f"{admission.tenant} {admission.priority}")
-
-    async def _slow(self, request: Request) -> Response:
-        await self._begin(request)
-
-        async def answer() -> AsyncIterator[bytes]:
-            yield b"a"
-            await self.go.wait()
-            if "break" in request.query_params:
-                raise RuntimeError("broken")
-            yield b"b"
-
-        return StreamingResponse(answer())
-
-    async def _health(self, request: Request) -> Response:
-        return PlainTextResponse("alive")
-
-    async def _on_error(self, request: Request, error: Exception) -> Response:
-        assert isinstance(error, ApiError)
-        return _refusal(request, error)
-
-
-def _refusal(_: Request, error: ApiError) -> Response:
-    return JSONResponse(error.body(), error.status, error.headers)
 
 
 @pytest.fixture
@@ -125,20 +35,9 @@ def small(file: Path) -> Small:
     return Small(ingress(keys_file=str(file)), "0.0.0.0")
 
 
-def ingress(replicas: int = 1, **settings: object) -> Ingress:
-    """Return an ingress with these settings of `auth`."""
-    return Ingress.model_validate({"replicas": replicas, "auth": settings})
-
-
 def rewrite(file: Path, content: str) -> None:
     """Write a file anew."""
     file.write_text(content)
-
-
-def refusal(answer: httpx.Response) -> tuple[int, str, str]:
-    """Return status, type and code of a refusal in OpenAI's shape."""
-    error = answer.json()["error"]
-    return answer.status_code, error["type"], error["code"]
 
 
 @pytest.mark.parametrize("headers", [bearer(KEY), {"x-api-key": KEY}, bearer(KEY) | {"x-api-key": KEY}])
@@ -305,71 +204,6 @@ async def test_a_start_without_its_keys(tmp_path: Path) -> None:
     """A gate whose keys cannot be read is none."""
     with pytest.raises(ConfigError, match="No such file"):
         Small(ingress(keys_file=str(tmp_path / "no.yaml")), "127.0.0.1")
-
-
-@pytest.mark.parametrize(
-    ("host", "status"),
-    [
-        ("127.0.0.1:8000", 200),
-        ("localhost:8000", 200),
-        ("LOCALHOST", 200),
-        ("[::1]:8000", 200),
-        ("127.9.9.9", 200),
-        ("venturi.example.com", 403),
-        ("127.0.0.1.example.com:8000", 403),
-        ("localhost.example.com", 403),
-        ("10.0.0.7:8000", 403),
-        ("0.0.0.0:8000", 403),
-        ("::1", 403),
-        ("", 403),
-    ],
-)
-async def test_without_keys_on_loopback(host: str, status: int, caplog: pytest.LogCaptureFixture) -> None:
-    """Without keys this machine may, under its own name, whatever key it sends; a warning says so."""
-    with caplog.at_level(logging.WARNING, "ray.serve"):
-        small = Small(ingress(), "127.0.0.1")
-    assert caplog.messages == ["no API keys: everyone on this machine may use the API at 127.0.0.1"]
-    answer = await small.post(effort="high", headers=bearer("unused") | {"host": host})
-    assert answer.status_code == status
-    if status == 200:
-        assert answer.text == f"{NO_TENANT} 0"
-    else:
-        assert "ingress.auth.keys_file" in answer.json()["error"]["message"]
-        assert small.refused("-", "not_allowed") == 1
-
-
-def test_two_hosts() -> None:
-    """A request with two Host headers, or none, is nobody's on this machine."""
-    gate = Small(ingress(), "127.0.0.1").gate
-    for headers in ((), ((b"host", b"localhost"), (b"host", b"evil.example.com"))):
-        with pytest.raises(ApiError, match="Host is not this machine's own"):
-            gate.admit(headers)
-    gate.admit(raw({"host": "localhost"})).release()
-
-
-async def test_without_keys_on_the_network(caplog: pytest.LogCaptureFixture) -> None:
-    """Without keys nobody may, where the network is listened to: not even this machine."""
-    with caplog.at_level(logging.WARNING, "ray.serve"):
-        small = Small(ingress(), "0.0.0.0")
-    answer = await small.post()
-    assert refusal(answer) == (403, "permission_error", "not_allowed")
-    message = "no API keys are configured, and this server listens to the network"
-    assert answer.json()["error"]["message"].startswith(message)
-    (said,) = caplog.records
-    assert (said.levelname, said.message.partition(":")[0]) == (
-        "ERROR",
-        "no API keys, and 0.0.0.0 is not loopback",
-    )
-
-
-async def test_open(caplog: pytest.LogCaptureFixture) -> None:
-    """Everyone may where the settings say so, and the log warns of it."""
-    with caplog.at_level(logging.WARNING, "ray.serve"):
-        small = Small(ingress(open=True), "0.0.0.0")
-    assert (await small.post(headers={"host": "venturi.example.com"})).text == f"{NO_TENANT} 0"
-    assert caplog.messages == [
-        "ingress.auth.open: everyone who reaches 0.0.0.0 may use the API, without a key"
-    ]
 
 
 async def test_nothing_is_told(small: Small, caplog: pytest.LogCaptureFixture) -> None:
