@@ -19,7 +19,6 @@ from tests.serve_app.ingress.web import (
     Authority,
     Page,
     Web,
-    authority,
     ok,
     picture,
     redirect,
@@ -54,12 +53,6 @@ async def trickle(writer: asyncio.StreamWriter) -> None:
         writer.write(b"\x89")
         await writer.drain()
         await asyncio.sleep(0.02)
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Certificates for the site."""
-    return authority(tmp_path_factory.mktemp("tls"), ["example.com"])
 
 
 @pytest.fixture
