@@ -1,0 +1,1 @@
+"""Tests of serve_app.conformance, one file for each module of it."""
