@@ -14,22 +14,9 @@ from random import Random
 
 import aiohttp
 
-WORDS = (
-    "river",
-    "valley",
-    "stone",
-    "bridge",
-    "garden",
-    "window",
-    "paper",
-    "water",
-    "early",
-    "light",
-    "fast",
-    "of",
-)
-WORDS_PER_PROMPT = 32
-"""About 64 tokens of the pocket model, whose vocabulary is small."""
+WORDS = ("river", "valley", "stone", "bridge", "garden", "window", "paper", "water", "apple", "light", "fast")
+NUM_KEYS = 4
+"""Makes prompts of about 75 tokens of the pocket model, whose answers are of 40 or more."""
 
 TIMEOUT_S = 300.0
 
@@ -37,9 +24,15 @@ _TEXT = re.compile(rb'"(?:content|reasoning)":"[^"]')
 
 
 def prompts(seed: object, number: int) -> tuple[str, ...]:
-    """Return `number` prompts of random words, the same ones for the same `seed`."""
+    """Return `number` prompts that ask for JSON of random words, the same ones for the same `seed`."""
     rng = Random(str(seed))
-    return tuple(" ".join(rng.choices(WORDS, k=WORDS_PER_PROMPT)) for _ in range(number))
+    return tuple(_prompt(rng) for _ in range(number))
+
+
+def _prompt(rng: Random) -> str:
+    keys = rng.sample(WORDS, NUM_KEYS)
+    facts = " ".join(f"The {key} is {''.join(rng.choices(WORDS, k=2))}." for key in keys)
+    return f"{facts} Give me this as JSON with keys {', '.join(keys)}."
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
