@@ -7,8 +7,8 @@ from dataclasses import is_dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from serve_app.engine import asgi, stream_errors, token_ids
-from serve_app.engine.reasoning import under_both_names
+from serve_app.engine import asgi, grammars, response_parts, stream_errors, token_ids
+from serve_app.engine.reasoning import as_clients_read_it
 from serve_app.types import Call, Head
 
 CHAT_PATH = "/v1/chat/completions"
@@ -54,6 +54,9 @@ class VllmServer:
         )
         stream_errors.install()
         token_ids.install()
+        response_parts.install()
+        settings = grammars.Settings(engine.get_tokenizer())
+        engine.generate = grammars.from_the_start(engine.generate, settings)
         try:
             await engine.reset_mm_cache()  # profiling leaves dummy images in it
             tasks = await engine.get_supported_tasks()
@@ -69,7 +72,7 @@ class VllmServer:
     def call(self, call: Call) -> AsyncGenerator[Head | bytes, None]:
         """Run one HTTP call through vLLM's app; see `asgi.stream` for what is yielded and how it ends."""
         if call.path == CHAT_PATH:
-            return asgi.stream(self._app, call, under_both_names)
+            return asgi.stream(self._app, call, as_clients_read_it)
         return asgi.stream(self._app, call)
 
     @property

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.engine.reasoning import under_both_names
+from serve_app.engine.reasoning import apart, as_clients_read_it, under_both_names
 
 TEXTS = [
     "plain",
@@ -121,3 +121,54 @@ def test_vllms_own_messages() -> None:
     event = under_both_names(f"data: {delta}\n\n".encode())
     streamed = json.loads(event.removeprefix(b"data: "))
     assert streamed["reasoning"] == streamed["reasoning_content"] == text
+
+
+def chunk(**delta: Any) -> dict[str, Any]:
+    """A chunk of a chat stream."""
+    choice = {"index": 0, "delta": delta, "logprobs": {"content": []}, "finish_reason": "stop"}
+    return {"id": "1", "object": "chat.completion.chunk", "choices": [choice], "usage": {"total_tokens": 3}}
+
+
+def events(body: bytes) -> list[dict[str, Any]]:
+    """The JSON of each event, all of which must be whole."""
+    *whole, end = body.split(b"\n\n")
+    assert end == b""
+    return [json.loads(event.removeprefix(b"data: ")) for event in whole]
+
+
+@pytest.mark.parametrize("other", [{"content": "42"}, {"tool_calls": [{"index": 0, "id": "a"}]}])
+def test_reasoning_and_what_follows_come_apart(other: dict[str, Any]) -> None:
+    """Two events: the reasoning, and all the rest with the end of the answer and the usage."""
+    given = chunk(role="assistant", reasoning='so "42" ü', **other)
+    first, second = events(apart(b"data: " + compact(given) + b"\n\n"))
+    assert first["choices"][0]["delta"] == {"role": "assistant", "reasoning": 'so "42" ü'}
+    assert first["choices"][0]["finish_reason"] is None
+    assert "usage" not in first
+    assert second == chunk(**other)
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"reasoning": "so"},
+        {"reasoning": "so", "content": ""},
+        {"reasoning": None, "content": "42"},
+        {"content": '"reasoning":"x"'},
+        {"role": "assistant", "content": ""},
+    ],
+)
+def test_what_is_of_one_kind_stays(delta: dict[str, Any]) -> None:
+    """Events with one kind of text are untouched, to the byte."""
+    event = b"data: " + compact(chunk(**delta)) + b"\n\n"
+    assert apart(event) == event
+
+
+def test_a_whole_answer_stays_whole() -> None:
+    """Only events come apart; both names are there either way."""
+    body = compact(answer("so", "42"))
+    assert json.loads(as_clients_read_it(body)) == both(answer("so", "42"))
+    streamed = events(as_clients_read_it(b"data: " + compact(chunk(reasoning="so", content="42")) + b"\n\n"))
+    assert [choice["delta"] for one in streamed for choice in one["choices"]] == [
+        {"reasoning": "so", "reasoning_content": "so"},
+        {"content": "42"},
+    ]

@@ -1,0 +1,50 @@
+"""In which words do the parts of a response's input reach Mistral's encoder?
+
+Reason: vLLM hands the turns of /v1/responses to mistral-common as they came, which knows the parts of chat
+only.
+
+Upstream symptom (vLLM 0.29.0): input whose content is a list ends in 400 with "'input_text' is not a valid
+ChunkTypes", or 'input_image'.
+
+No longer needed when: `tests/serve_app/engine/test_response_parts.py` passes without `install`.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any
+
+TEXTS = {"input_text": "text", "output_text": "text", "refusal": "refusal"}
+"""Parts of text, and where each has it."""
+
+
+def install() -> None:
+    """Mend the route of this process's vLLM; calling it again changes nothing."""
+    from vllm.entrypoints.openai.responses import serving
+
+    if not hasattr(serving.construct_input_messages, "__wrapped__"):
+        serving.construct_input_messages = in_words_of_chat(serving.construct_input_messages)
+
+
+def in_words_of_chat(construct: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    """Wrap the function that makes messages of a response's input: their parts are those of chat."""
+
+    @wraps(construct)
+    def constructed(**given: Any) -> list[Any]:
+        return [_message(message) for message in construct(**given)]
+
+    return constructed
+
+
+def _message(message: Any) -> Any:
+    if not isinstance(message, Mapping) or not isinstance(message.get("content"), list):
+        return message
+    return {**message, "content": [_part(part) for part in message["content"]]}
+
+
+def _part(part: Any) -> Any:
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    if kind in TEXTS:
+        return {"type": "text", "text": part[TEXTS[kind]]}
+    if kind == "input_image":
+        return {"type": "image_url", "image_url": {"url": part["image_url"]}}
+    return part

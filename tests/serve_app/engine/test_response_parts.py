@@ -1,0 +1,86 @@
+"""Do the parts of a response's input reach Mistral's encoder, and does vLLM still not see to it itself?"""
+
+import base64
+import inspect
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mistral_common.exceptions import MistralCommonException
+from PIL import Image
+
+from serve_app.engine import response_parts
+
+
+def picture() -> str:
+    """A small picture as a data URL."""
+    file = BytesIO()
+    Image.new("RGB", (28, 28), "red").save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+PNG = picture()
+ASKED = {
+    "role": "user",
+    "content": [
+        {"type": "input_text", "text": "What colour?"},
+        {"type": "input_image", "image_url": PNG, "detail": "auto"},
+    ],
+}
+HISTORY = [
+    {"role": "user", "content": "Hello."},
+    {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hello!"}]},
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(checkpoint: Path) -> Any:
+    """The pocket model's tokenizer."""
+    from vllm.tokenizers.mistral import MistralTokenizer
+
+    return MistralTokenizer.from_pretrained(str(checkpoint / "target"))
+
+
+@pytest.fixture
+def construct(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """VLLM's function as it comes, put back afterwards; call for the one in use."""
+    from vllm.entrypoints.openai.responses import serving
+
+    monkeypatch.setattr(serving, "construct_input_messages", inspect.unwrap(serving.construct_input_messages))
+    return lambda: serving.construct_input_messages
+
+
+def messages(construct: Any, turns: list[Any]) -> list[Any]:
+    """The messages of an input that vLLM has validated."""
+    from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
+
+    request = ResponsesRequest.model_validate({"model": "m", "input": turns})
+    found: list[Any] = construct()(request_instructions="Be brief.", request_input=request.input)
+    return found
+
+
+def test_as_shipped_the_parts_are_refused(construct: Any, tokenizer: Any) -> None:
+    """The reason for the mend: mistral-common does not know them."""
+    with pytest.raises((ValueError, MistralCommonException), match="input_text"):
+        tokenizer.apply_chat_template(messages(construct, [ASKED]))
+
+
+def test_mended_the_prompt_is_that_of_chat(construct: Any, tokenizer: Any) -> None:
+    """Token for token what the same conversation gives in chat."""
+    response_parts.install()
+    response_parts.install()
+    chat = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hello."},
+        {"role": "assistant", "content": "Hello!"},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "What colour?"},
+                {"type": "image_url", "image_url": {"url": PNG}},
+            ],
+        },
+    ]
+    found = tokenizer.apply_chat_template(messages(construct, [*HISTORY, ASKED]))
+    assert found == tokenizer.apply_chat_template(chat)
