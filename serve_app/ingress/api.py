@@ -240,6 +240,9 @@ def _cards(edge: Edge) -> list[dict[str, object]]:
             "created": edge.started_s,
             "owned_by": "venturi",
             "root": edge.model.name,
+            # What Mistral's own client wants to see beside OpenAI's fields.
+            "type": "base",
+            "capabilities": {"completion_chat": True, "function_calling": True, "vision": True},
         }
         for name in edge.model.names
     ]

@@ -27,4 +27,25 @@ def translated(dialect: Dialect, body: Body) -> Body:
     for (field, theirs), ours in VALUES.items():
         if body.get(field) == theirs:
             body = {**body, field: ours}
+    messages = body.get("messages")
+    if isinstance(messages, list) and any(map(_has_bare_url, messages)):
+        body = {**body, "messages": [_with_urls(turn) if _has_bare_url(turn) else turn for turn in messages]}
     return body
+
+
+def _has_bare_url(turn: object) -> bool:
+    content = turn.get("content") if isinstance(turn, dict) else None
+    return isinstance(content, list) and any(map(_is_bare_url, content))
+
+
+def _is_bare_url(part: object) -> bool:
+    """A picture as Mistral's API may have it: the URL itself in place of an object that has it."""
+    return isinstance(part, dict) and isinstance(part.get("image_url"), str)
+
+
+def _with_urls(turn: Body) -> Body:
+    parts = [
+        {**part, "image_url": {"url": part["image_url"]}} if _is_bare_url(part) else part
+        for part in turn["content"]
+    ]
+    return {**turn, "content": parts}

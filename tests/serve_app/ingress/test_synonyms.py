@@ -8,6 +8,10 @@ from serve_app.errors import InvalidRequest
 from serve_app.ingress import synonyms
 from serve_app.ingress.dialects import CHAT, CHAT_RENDER, DIALECTS, Dialect
 
+HELLO = {"role": "user", "content": "Hello."}
+TEXT = {"type": "text", "text": "What is it?"}
+BARE = {"type": "image_url", "image_url": "https://x.org/a.png"}
+OBJECT = {"type": "image_url", "image_url": {"url": "https://x.org/a.png"}}
 FUNCTION = {"type": "function", "function": {"name": "f"}}
 
 
@@ -22,6 +26,10 @@ FUNCTION = {"type": "function", "function": {"name": "f"}}
         ({"random_seed": "x"}, {"seed": "x"}),
         ({"tool_choice": "any"}, {"tool_choice": "required"}),
         ({"tool_choice": "any", "random_seed": 7, "n": 1}, {"tool_choice": "required", "seed": 7, "n": 1}),
+        (
+            {"messages": [HELLO, {"role": "user", "content": [BARE, TEXT, OBJECT]}]},
+            {"messages": [HELLO, {"role": "user", "content": [OBJECT, TEXT, OBJECT]}]},
+        ),
     ],
 )
 def test_translated(dialect: Dialect, body: dict[str, Any], translated: dict[str, Any]) -> None:
@@ -50,6 +58,8 @@ def test_two_that_differ(ours: object, theirs: object) -> None:
         {"tool_choice": None},
         {"tool_choice": FUNCTION},
         {"tool_choice": ["any"]},
+        {"messages": [HELLO, {"role": "user", "content": [TEXT, OBJECT, "x"]}, "y"]},
+        {"messages": "x"},
     ],
 )
 def test_what_is_vllms_already(body: dict[str, Any]) -> None:
