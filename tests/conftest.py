@@ -1,7 +1,5 @@
 """What do tests of several parts share?"""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,5 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def checkpoint() -> Path:
-    """The folder with the pocket model's `target/` and `eagle/`, built now if they are not there."""
-    subprocess.run([sys.executable, "-m", "deploy.pocket.build", "--if-missing"], check=True, cwd=ROOT)
+    """The folder with the pocket model's `target/` and `eagle/`."""
     return ROOT / "deploy" / "pocket"

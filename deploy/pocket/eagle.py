@@ -211,9 +211,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train from the command line."""
     parser = argparse.ArgumentParser(description="Train the pocket model's draft head.")
     parser.add_argument("run", type=Path, help="the folder of the target's run")
-    parser.add_argument("--steps", type=int, default=3000, help="default: %(default)s")
+    parser.add_argument("--steps", type=int, default=2500, help="default: %(default)s")
     parser.add_argument(
-        "--batches", type=int, default=48, help="answered by the target; default: %(default)s"
+        "--batches", type=int, default=24, help="answered by the target; default: %(default)s"
     )
     parser.add_argument("--tokens", type=int, default=131072, help="of a batch; default: %(default)s")
     parser.add_argument("--lr", type=float, default=2e-3, help="default: %(default)s")

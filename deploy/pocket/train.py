@@ -37,7 +37,7 @@ LOG = "log.jsonl"
 class Recipe:
     """What a run's result depends on, beside the sizes of the model and the data."""
 
-    num_steps: int = 10500
+    num_steps: int = 6500
     num_tokens: int = 65536
     """Tokens a step, prompts and padding included."""
     peak_lr: float = 2.5e-3

@@ -19,7 +19,10 @@ def code(draw: Draw) -> Example:
     name = f"{words.word(draw)}_{words.word(draw)}" if draw.chance(0.3) else words.word(draw)
     first, second = draw.some(PARAMETERS, 2)
     low, high = draw.number(0, 20), draw.number(21, 99)
-    kind = draw.of(("operation", "operation", "loop", "constant", "condition", "list", "print", "change"))
+    kinds = ("operation", "operation", "loop", "constant", "condition", "list", "print", "change")
+    kind = draw.of(kinds)
+    while kind == "loop" and draw.split == "held_out":  # has no word that could be held out
+        kind = draw.of(kinds)
     if kind == "operation":
         sign = draw.of("+-*/")
         verb, noun = OPERATIONS[sign]
