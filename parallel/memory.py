@@ -69,7 +69,7 @@ def checkpoint_bytes(shape: ModelShape, weight_format: WeightFormat) -> MemoryRe
     Exact for float32 and bf16. The quantised formats also store two scales a tensor, under 0.001 % of
     the whole, that are not counted.
     """
-    return MemoryReport(_rows((w.part, _weight_bytes(w, weight_format)) for w in shape.weights()))
+    return MemoryReport(_rows((w.part, weight_bytes(w, weight_format)) for w in shape.weights()))
 
 
 def rank_weight_bytes(shape: ModelShape, weight_format: WeightFormat, plan: ParallelPlan) -> MemoryReport:
@@ -80,7 +80,7 @@ def rank_weight_bytes(shape: ModelShape, weight_format: WeightFormat, plan: Para
     plan.check_model(
         num_experts=shape.experts, num_attention_heads=shape.heads, expert_width=shape.expert_width
     )
-    stored = ((w.part, _weight_bytes(w, weight_format) // _num_shares(w, plan)) for w in shape.weights())
+    stored = ((w.part, weight_bytes(w, weight_format) // num_shares(w, plan)) for w in shape.weights())
     return MemoryReport((*_rows(stored), *_tables(shape, weight_format, plan)))
 
 
@@ -126,7 +126,7 @@ def kv_tokens(
     return plan.dp * (free // kv_bytes_per_token(shape, plan, cache_format))
 
 
-def _weight_bytes(weight: Weight, weight_format: WeightFormat) -> int:
+def weight_bytes(weight: Weight, weight_format: WeightFormat) -> int:
     """Bytes of all tensors of one kind.
 
     FP8 applies to every matrix of attention and feed-forward. NVFP4 applies to the experts alone,
@@ -141,7 +141,7 @@ def _weight_bytes(weight: Weight, weight_format: WeightFormat) -> int:
     return 2 * weight.total_elements
 
 
-def _num_shares(weight: Weight, plan: ParallelPlan) -> int:
+def num_shares(weight: Weight, plan: ParallelPlan) -> int:
     """Ranks that hold one copy of this weight between them.
 
     Shared experts are divided like any dense matrix, but not where vLLM splits the *tokens* over the tp

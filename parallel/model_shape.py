@@ -94,6 +94,8 @@ class ModelShape:
     dense_width: int
     experts: int
     expert_width: int
+    experts_per_token: int
+    """Routed experts that the router chooses for each token, in each layer."""
     shared_experts: int
     vocab: int
     positions: int
@@ -136,6 +138,7 @@ class ModelShape:
             dense_width=params["hidden_dim"],
             experts=moe["num_experts"],
             expert_width=moe["expert_hidden_dim"],
+            experts_per_token=moe["num_experts_per_tok"],
             shared_experts=moe["num_shared_experts"],
             vocab=params["vocab_size"],
             positions=int(yarn["original_max_position_embeddings"] * yarn["factor"])
@@ -205,6 +208,7 @@ MISTRAL_SMALL_4 = ModelShape(
     dense_width=12288,
     experts=128,
     expert_width=2048,
+    experts_per_token=4,
     shared_experts=1,
     vocab=131_072,
     positions=8192 * 128,
