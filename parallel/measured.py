@@ -1,0 +1,95 @@
+"""Which steps of the full-size model have been measured, and what does the cost model say of them?
+
+All on H200, vLLM 0.29.0, FP8 with dummy weights, CUDA graphs, vLLM's default expert kernels, prompts of
+512 tokens and answers of 256, in November 2026 before the project's first commit. Acceptance is
+synthetic: 2.6 tokens a verify step with 3 draft tokens.
+"""
+
+from dataclasses import dataclass
+
+from parallel.cost import FITTED, Efficiency, Engine
+from parallel.hardware import H200
+from parallel.memory import WeightFormat
+from parallel.model_shape import MISTRAL_SMALL_4
+from parallel.plan import ParallelPlan
+from parallel.speed import Load, Speculation, Speed, speed
+
+PROMPT_TOKENS = 512
+ANSWER_TOKENS = 256
+CHUNK_TOKENS = 16_384
+
+
+@dataclass(frozen=True)
+class Run:
+    """One measured run."""
+
+    plan: ParallelPlan
+    concurrency: int
+    """Requests sent together, and all of them under way at once."""
+    max_num_seqs: int | None
+    """The engine's setting; None where the record does not say."""
+    user_tokens_per_s: float
+    """Tokens a second that one request got while it was decoded."""
+    total_tokens_per_s: float | None = None
+    """Output tokens a second of all requests, with the reading of their prompts; None if not recorded."""
+    eagle: bool = False
+
+    @property
+    def name(self) -> str:
+        """The setting in words."""
+        layout = f"tp {self.plan.tp}{' + ep' if self.plan.ep else ''}"
+        return f"{layout}, EAGLE" if self.eagle else layout
+
+
+ONE = ParallelPlan()
+TWO = ParallelPlan(tp=2, ep=True)
+
+RUNS = (
+    Run(ONE, 1, 128, 193.5),
+    Run(ONE, 8, 128, 101.0),
+    Run(ONE, 32, 128, 47.6, 1458),
+    Run(ONE, 128, 128, 28.3, 3270),
+    Run(ONE, 1, 512, 215.5),
+    Run(ONE, 4, 512, 118.1),
+    Run(ONE, 128, 512, 28.4, 3281),
+    Run(ONE, 512, 512, 26.1, 9257),
+    Run(ONE, 1, None, 281.7, eagle=True),
+    Run(ONE, 4, None, 102.9, eagle=True),
+    Run(ONE, 8, None, 112.2, eagle=True),
+    Run(ONE, 32, None, 76.6, 2280, eagle=True),
+    Run(ONE, 128, None, 65.3, 6612, eagle=True),
+    Run(TWO, 1, None, 215.0),
+    Run(TWO, 8, None, 111.0),
+    Run(TWO, 128, None, 42.1, 4578),
+)
+
+
+def predicted(run: Run, efficiency: Efficiency = FITTED) -> Speed:
+    """What the cost model says of a run's setting."""
+    engine = Engine(H200, MISTRAL_SMALL_4, WeightFormat.FP8, run.plan, efficiency=efficiency)
+    load = Load(run.concurrency, PROMPT_TOKENS, ANSWER_TOKENS, CHUNK_TOKENS)
+    return speed(engine, load, Speculation() if run.eagle else None)
+
+
+def comparison() -> str:
+    """A Markdown table of every run: measured, predicted, and by how much the prediction is off."""
+    lines = [
+        "| layout | requests | tok/s a user | predicted | off | tok/s in all | predicted | off |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for run in RUNS:
+        said = predicted(run)
+        cells = [
+            run.name,
+            str(run.concurrency),
+            *_cells(run.user_tokens_per_s, said.user_tokens_per_s, 1),
+            *_cells(run.total_tokens_per_s, said.total_tokens_per_s, 0),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cells(measured: float | None, said: float, digits: int) -> tuple[str, str, str]:
+    if measured is None:
+        return "-", "-", "-"
+    return f"{measured:.{digits}f}", f"{said:.{digits}f}", f"{said / measured - 1:+.0%}"
