@@ -1,0 +1,107 @@
+"""`python -m parallel plan`: the best layout for given GPUs, what it needs, and what the others lack."""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Literal, get_args
+
+from parallel.hardware import gpu
+from parallel.memory import WeightFormat
+from parallel.model_shape import MISTRAL_SMALL_4, ModelShape
+from parallel.planner import answer
+from parallel.question import Cluster, Objective, Question
+from parallel.speed import Load, Speculation
+from parallel.verdict import json_values, text
+
+Pool = Literal["latency", "throughput"]
+
+REQUESTS_PER_GPU: dict[Pool, int] = {"latency": 8, "throughput": 256}
+"""What a pool is predicted for unless --concurrency says otherwise."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; return the exit status: 0, 1 if nothing fits, 2 for a wrong option."""
+    options = _parser().parse_args(argv)
+    try:
+        found = answer(_question(options))
+    except ValueError as error:
+        print(f"plan: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(json_values(found), indent=1) if options.json else text(found, options.pool))
+    return 0 if found.best else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m parallel")
+    what = "print the best layout (tp, dp, ep, replicas) for these GPUs, its memory, and its predicted speed"
+    plan = parser.add_subparsers(dest="command", required=True).add_parser(
+        "plan", help=what, description=what
+    )
+    plan.add_argument("--gpus", required=True, help="of each node, as 2xH200")
+    plan.add_argument("--nodes", type=int, default=1, help="machines with so many GPUs each (default 1)")
+    formats = [one.value for one in WeightFormat if one is not WeightFormat.FLOAT32]
+    plan.add_argument("--precision", required=True, choices=formats, help="of the weights")
+    plan.add_argument("--context", type=int, required=True, help="tokens of the longest request")
+    plan.add_argument("--pool", required=True, choices=get_args(Pool), help="latency speculates (EAGLE)")
+    plan.add_argument(
+        "--objective",
+        choices=get_args(Objective),
+        help="tokens a second of all, or of a user, or GPU-seconds a token, since prices are not known "
+        "(default: the pool's own)",
+    )
+    plan.add_argument("--model", type=Path, help="folder with params.json (default: Mistral Small 4)")
+    plan.add_argument("--concurrency", type=int, help="requests at once (default: 8 or 256 a GPU, by pool)")
+    plan.add_argument("--prompt", type=int, default=1024, help="tokens of each prompt (default 1024)")
+    plan.add_argument("--answer", type=int, default=512, help="tokens of each answer (default 512)")
+    plan.add_argument("--draft-tokens", type=int, help="0 for no draft head (default: 3 for latency, else 0)")
+    plan.add_argument(
+        "--acceptance", type=float, default=2.6, help="tokens a verify step is assumed to yield (default 2.6)"
+    )
+    plan.add_argument("--memory-utilization", type=float, default=0.92, help="vLLM's share (default 0.92)")
+    plan.add_argument("--json", action="store_true", help="print values instead of text")
+    return parser
+
+
+def _question(options: argparse.Namespace) -> Question:
+    cluster = _cluster(options.gpus, options.nodes)
+    pool: Pool = options.pool
+    concurrency = options.concurrency
+    if concurrency is None:
+        concurrency = REQUESTS_PER_GPU[pool] * cluster.gpus_per_node * cluster.nodes
+    draft_tokens = options.draft_tokens
+    if draft_tokens is None:
+        draft_tokens = 3 if pool == "latency" else 0
+    return Question(
+        cluster=cluster,
+        weight_format=WeightFormat(options.precision),
+        context_tokens=options.context,
+        objective=options.objective or pool,
+        load=Load(concurrency, options.prompt, options.answer),
+        speculation=Speculation(draft_tokens, options.acceptance) if draft_tokens else None,
+        shape=_shape(options.model),
+        memory_utilization=options.memory_utilization,
+    )
+
+
+def _cluster(gpus: str, nodes: int) -> Cluster:
+    """The cluster in `--gpus 2xH200 --nodes 1`; ValueError for another form or an unknown name."""
+    form = re.fullmatch(r"(\d+)x(.+)", gpus)
+    if not form:
+        raise ValueError(f"--gpus={gpus!r} must be a number, an x and a name, as 2xH200")
+    return Cluster(gpu(form[2]), int(form[1]), nodes)
+
+
+def _shape(model: Path | None) -> ModelShape:
+    """The shape of the checkpoint at --model; ValueError where it has none that can be read."""
+    if model is None:
+        return MISTRAL_SMALL_4
+    try:
+        return ModelShape.read(model)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--model={model}: {error}") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

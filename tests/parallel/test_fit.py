@@ -1,0 +1,85 @@
+"""What a plan leaves for context, against the memory estimate and vLLM's own figures."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parallel.fit import DoesNotFitError, fit
+from parallel.hardware import GPUS, H100, H200, L40S, Gpu
+from parallel.memory import WeightFormat, kv_tokens
+from parallel.model_shape import MISTRAL_SMALL_4
+from parallel.plan import ParallelPlan
+from parallel.question import Cluster, Question
+from parallel.speed import Load, Speculation
+
+QUESTION = Question(Cluster(H200, 2), WeightFormat.FP8, 262_144, "throughput", Load(8))
+
+
+def on(gpu: Gpu, **changes: Any) -> Question:
+    """The question on another device, with other changes."""
+    return replace(QUESTION, cluster=Cluster(gpu, 2), **changes)
+
+
+@pytest.mark.parametrize("plan", [ParallelPlan(), ParallelPlan(tp=2), ParallelPlan(dp=2, ep=True)])
+def test_room_is_the_memory_estimates(plan: ParallelPlan) -> None:
+    """Without a draft head the room is what `memory.kv_tokens` counts, and the rows fill the share."""
+    report, tokens = fit(QUESTION, plan)
+    assert tokens == kv_tokens(H200, MISTRAL_SMALL_4, WeightFormat.FP8, plan, memory_utilization=0.92)
+    assert report.total_bytes == int(H200.memory_bytes * 0.92)
+
+
+def test_a_draft_head_takes_weights_and_cache() -> None:
+    """It has weights of its own, and a latent a layer for each token."""
+    plain, drafting = (
+        fit(replace(QUESTION, speculation=one), ParallelPlan()) for one in (None, Speculation())
+    )
+    assert "draft head" in {row.name for row in drafting[0].rows}
+    assert drafting[1] < plain[1]
+
+
+def test_weights_that_do_not_fit() -> None:
+    """Needed and there, in one line, and how much is missing."""
+    with pytest.raises(DoesNotFitError, match=r"needs 115.6 GiB .*, 72.9 GiB are there") as caught:
+        fit(on(H100), ParallelPlan())
+    assert caught.value.missing_bytes > 40 * 2**30
+
+
+def test_context_that_does_not_fit() -> None:
+    """The weights fit, the longest request does not."""
+    with pytest.raises(
+        DoesNotFitError, match=r"context=1000000 needs 21.5 GiB of cache, 13.1 GiB are left, for 608898"
+    ):
+        fit(on(H200, context_tokens=1_000_000), ParallelPlan())
+
+
+@given(
+    gpu=st.sampled_from(list(GPUS.values())),
+    more_bytes=st.integers(0, 2**38),
+    weight_format=st.sampled_from([WeightFormat.BF16, WeightFormat.FP8, WeightFormat.NVFP4]),
+    tp=st.sampled_from([1, 2, 4, 8]),
+    context=st.integers(2000, 1_000_000),
+)
+def test_more_memory_never_makes_a_layout_infeasible(
+    gpu: Gpu, more_bytes: int, weight_format: WeightFormat, tp: int, context: int
+) -> None:
+    """What fits on a device fits on a larger one, with no less room."""
+    small = on(gpu, weight_format=weight_format, context_tokens=context)
+    large = replace(small, cluster=Cluster(replace(gpu, memory_bytes=gpu.memory_bytes + more_bytes), 2))
+    try:
+        _, tokens = fit(small, ParallelPlan(tp=tp))
+    except DoesNotFitError:
+        return
+    assert fit(large, ParallelPlan(tp=tp))[1] >= tokens
+
+
+def test_less_is_missing_from_a_larger_device() -> None:
+    """So that the closest layout can be named."""
+    missing = []
+    for gpu in (L40S, H100):
+        with pytest.raises(DoesNotFitError) as caught:
+            fit(on(gpu), ParallelPlan())
+        missing.append(caught.value.missing_bytes)
+    assert missing[0] > missing[1]

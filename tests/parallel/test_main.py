@@ -1,0 +1,63 @@
+"""`python -m parallel plan`: options, exit status, and mistakes in one line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from parallel.__main__ import main
+
+GIVEN = ["plan", "--gpus", "2xH200", "--precision", "fp8", "--context", "262144", "--pool", "latency"]
+SMALL_4 = str(Path(__file__).parent / "small_4")
+
+
+def test_plan_prints_the_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    """The published shape is the default, and that of a checkpoint is the same."""
+    assert main(GIVEN) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("fp8 on 2xH200 with a context of 262144: ")
+    assert main([*GIVEN, "--model", SMALL_4]) == 0
+    assert capsys.readouterr().out == printed
+
+
+def test_plan_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """The objective is the pool's own unless one is given."""
+    assert main([*GIVEN, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["objective"] == "latency"
+    assert main([*GIVEN, "--json", "--objective", "cost", "--draft-tokens", "0"]) == 0
+    assert json.loads(capsys.readouterr().out)["objective"] == "cost"
+
+
+def test_nothing_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    """That is an answer, with a status of its own."""
+    assert main([*GIVEN, "--gpus", "1xL40S"]) == 1
+    assert "does not fit" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--gpus", "H200"], "plan: --gpus='H200' must be a number, an x and a name, as 2xH200"),
+        (["--gpus", "2xH2"], "plan: no GPU named 'H2'; known: A100-40, A100-80, "),
+        (["--gpus", "0xH200"], "plan: gpus_per_node=0 must be at least 1"),
+        (["--nodes", "0"], "plan: nodes=0 must be at least 1"),
+        (["--context", "1000"], "plan: context=1000 is less than prompt+answer=1024+512=1536"),
+        (["--acceptance", "9"], "plan: acceptance_length=9 must be from 1 to draft_tokens+1=4"),
+        (["--draft-tokens", "-1"], "plan: draft_tokens=-1 must be at least 1"),
+        (["--concurrency", "0"], "plan: concurrency=0 must be more than 0"),
+        (["--model", "/nowhere"], "plan: --model=/nowhere: [Errno 2] No such file"),
+    ],
+)
+def test_mistakes_are_one_line(options: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Option or field, what it is, and what it may be."""
+    assert main([*GIVEN, *options]) == 2
+    assert capsys.readouterr().err.startswith(line)
+
+
+@pytest.mark.parametrize("options", [["--precision", "int4"], ["--pool", "fast"], ["--context", "long"]])
+def test_unknown_choices_end_with_status_2(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The parser's own errors name the option."""
+    with pytest.raises(SystemExit) as caught:
+        main([*GIVEN, *options])
+    assert caught.value.code == 2
+    assert options[0] in capsys.readouterr().err
