@@ -59,6 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument(
         "--acceptance", type=float, default=2.6, help="tokens a verify step is assumed to yield (default 2.6)"
     )
+    plan.add_argument(
+        "--correlation",
+        type=float,
+        default=0.0,
+        help="of routing within a batch, 0 to 1, measured (default 0)",
+    )
     plan.add_argument("--memory-utilization", type=float, default=0.92, help="vLLM's share (default 0.92)")
     plan.add_argument("--json", action="store_true", help="print values instead of text")
     return parser
@@ -81,6 +87,7 @@ def _question(options: argparse.Namespace) -> Question:
         load=Load(concurrency, options.prompt, options.answer),
         speculation=Speculation(draft_tokens, options.acceptance) if draft_tokens else None,
         shape=_shape(options.model),
+        correlation=options.correlation,
         memory_utilization=options.memory_utilization,
     )
 

@@ -1,8 +1,9 @@
 """Which steps of the full-size model have been measured, and what does the cost model say of them?
 
 All on H200, vLLM 0.29.0, FP8 with dummy weights, CUDA graphs, vLLM's default expert kernels, prompts of
-512 tokens and answers of 256, in November 2026 before the project's first commit. Acceptance is
-synthetic: 2.6 tokens a verify step with 3 draft tokens.
+512 tokens and answers of 256, before the project's first commit (2026-11-23; the day was not recorded).
+Acceptance is synthetic: 2.6 tokens a verify step with 3 draft tokens. Two GPUs are on one host, with
+VLLM_DISABLE_SHARED_EXPERTS_STREAM=1, which graph capture needed there.
 """
 
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ class Run:
 
     plan: ParallelPlan
     concurrency: int
-    """Requests sent together, and all of them under way at once."""
+    """Requests under way at once."""
     max_num_seqs: int | None
     """The engine's setting; None where the record does not say."""
     user_tokens_per_s: float

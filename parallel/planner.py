@@ -137,7 +137,12 @@ def _layouts(
         room = kv_tokens / (load.prompt_tokens + load.answer_tokens)
         running = min(load.concurrency / replicas, room)
         engine = Engine(
-            question.cluster.gpu, question.shape, question.weight_format, plan, cache_format(question)
+            question.cluster.gpu,
+            question.shape,
+            question.weight_format,
+            plan,
+            cache_format(question),
+            question.correlation,
         )
         predicted = speed(engine, replace(load, concurrency=max(1.0, running)), question.speculation)
         yield Layout(plan, replicas, memory, kv_tokens, running, predicted)

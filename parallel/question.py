@@ -48,6 +48,8 @@ class Question:
     """What the speed is predicted for; `concurrency` counts requests over all replicas."""
     speculation: Speculation | None = None
     shape: ModelShape = MISTRAL_SMALL_4
+    correlation: float = 0.0
+    """How alike the tokens of a batch are routed, from 0 to 1: measured, or 0 for uniform routing."""
     memory_utilization: float = 0.92
     """Share of each GPU's memory that vLLM may use, its gpu_memory_utilization."""
 
@@ -62,5 +64,7 @@ class Question:
                 f"context={self.context_tokens} is less than prompt+answer={self.load.prompt_tokens}"
                 f"+{self.load.answer_tokens}={request_tokens} tokens of the load"
             )
+        if not 0 <= self.correlation <= 1:
+            raise ValueError(f"correlation={self.correlation:g} must be from 0 to 1")
         if not 0 < self.memory_utilization <= 1:
             raise ValueError(f"memory_utilization={self.memory_utilization:g} must be above 0 and at most 1")

@@ -99,6 +99,15 @@ def test_fewer_requests_than_replicas_leave_some_idle() -> None:
     assert best.total_tokens_per_s == pytest.approx(best.speed.total_tokens_per_s)
 
 
+def test_routing_alike_is_faster() -> None:
+    """A batch whose tokens agree on experts reads fewer of them."""
+    question = Question(Cluster(H200, 1), WeightFormat.FP8, 262_144, "throughput", Load(32))
+    uniform, alike = answer(question).best, answer(replace(question, correlation=0.5)).best
+    assert uniform
+    assert alike
+    assert alike.total_tokens_per_s > uniform.total_tokens_per_s
+
+
 def test_requests_beyond_the_room_wait() -> None:
     """No more run at once than there is cache for."""
     best = ask(H200, 1, objective="throughput", concurrency=5000).best

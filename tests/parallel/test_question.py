@@ -20,6 +20,7 @@ QUESTION = Question(Cluster(H200, 2), WeightFormat.FP8, 262_144, "latency", Load
         ({"objective": "speed"}, "objective='speed' must be one of throughput, latency, cost"),
         ({"context_tokens": 2_000_000}, "context=2000000 is more than the model's 1048576"),
         ({"context_tokens": 1000}, r"context=1000 is less than prompt\+answer=1024\+512=1536"),
+        ({"correlation": -0.5}, "correlation=-0.5 must be from 0 to 1"),
         ({"memory_utilization": 1.1}, "memory_utilization=1.1 must be above 0 and at most 1"),
     ],
 )
