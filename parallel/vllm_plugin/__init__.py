@@ -12,7 +12,7 @@ def register() -> None:
     from vllm import ModelRegistry
     from vllm.platforms import current_platform
 
-    from parallel.vllm_plugin import parser_cache, vision_import
+    from parallel.vllm_plugin import eplb_policy, parser_cache, vision_import
 
     parser_cache.install()
     vision_import.install()
@@ -23,6 +23,7 @@ def register() -> None:
 
         experts_cpu.install()
         sampling_cpu.install()
+    eplb_policy.install()
 
 
 def platform() -> str | None:

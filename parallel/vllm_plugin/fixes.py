@@ -61,6 +61,13 @@ def has_vision_tower(vllm_config: VllmConfig) -> bool:
     return getattr(vllm_config.model_config.hf_config, "vision_config", None) is not None
 
 
+def places_experts_steadily(vllm_config: VllmConfig) -> bool:
+    """Whether our policy for placing experts is configured."""
+    from parallel.vllm_plugin.eplb_policy import NAME
+
+    return bool(vllm_config.parallel_config.eplb_config.policy == NAME)
+
+
 def parser_is_cached() -> bool:
     """Whether the parsers' tables are shared."""
     from parallel.vllm_plugin import parser_cache
@@ -105,6 +112,13 @@ def vision_is_importable() -> bool:
     return vision_import.in_effect()
 
 
+def policy_is_in_table() -> bool:
+    """Whether vLLM's table of policies for placing experts has ours."""
+    from parallel.vllm_plugin import eplb_policy
+
+    return eplb_policy.in_effect()
+
+
 FIXES = (
     Fix("parser_cache", "every request blocks the server for 50 ms several times", always, parser_is_cached),
     Fix(
@@ -132,6 +146,7 @@ FIXES = (
         has_experts_apart_on_cpu,
         communicator_is_replaced,
     ),
+    Fix("eplb_policy", "vLLM has no such policy", places_experts_steadily, policy_is_in_table),
 )
 
 

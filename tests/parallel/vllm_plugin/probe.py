@@ -1,6 +1,7 @@
 """Which fixes does a process have after vLLM loaded its plugins? Run as a script; prints a line of JSON.
 
-`in_effect` by the name of the fix, `platform` and `vision_error` (null if vLLM's Pixtral can be imported).
+`in_effect` by the name of the fix, `platform`, `vision_error` (null if vLLM's Pixtral can be imported) and
+`policy_error` (null if the configuration takes our policy for placing experts).
 """
 
 import importlib
@@ -21,6 +22,19 @@ def vision_error() -> str | None:
     return None
 
 
+def policy_error() -> str | None:
+    """Why a configuration cannot choose our policy, if so: by the two ways that an engine's options take."""
+    from vllm.config import ParallelConfig
+    from vllm.config.parallel import EPLBConfig
+
+    try:
+        ParallelConfig(eplb_config=EPLBConfig(policy="steady", num_redundant_experts=0))
+        ParallelConfig(eplb_config={"policy": "steady"})
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 if __name__ == "__main__":
     load_general_plugins()
     load_general_plugins()  # as vLLM may
@@ -29,5 +43,6 @@ if __name__ == "__main__":
         "in_effect": in_effect,
         "platform": type(current_platform).__name__,
         "vision_error": vision_error(),
+        "policy_error": policy_error(),
     }
     print(json.dumps(found))

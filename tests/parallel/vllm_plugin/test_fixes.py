@@ -10,11 +10,19 @@ from parallel.vllm_plugin import fixes
 from parallel.vllm_plugin.fixes import FIXES, MissingFixError
 
 
-def config(*, method: str | None = None, expert_parallel: bool = False, vision: bool = False) -> Any:
+def config(
+    *,
+    method: str | None = None,
+    expert_parallel: bool = False,
+    vision: bool = False,
+    policy: str = "default",
+) -> Any:
     """As much of an engine configuration as the checks read."""
     return SimpleNamespace(
         speculative_config=None if method is None else SimpleNamespace(method=method),
-        parallel_config=SimpleNamespace(enable_expert_parallel=expert_parallel),
+        parallel_config=SimpleNamespace(
+            enable_expert_parallel=expert_parallel, eplb_config=SimpleNamespace(policy=policy)
+        ),
         model_config=SimpleNamespace(
             hf_config=SimpleNamespace(vision_config={}) if vision else SimpleNamespace()
         ),
@@ -29,6 +37,7 @@ def config(*, method: str | None = None, expert_parallel: bool = False, vision: 
         (config(method="eagle"), ["parser_cache", "eagle", "sampling_cpu"]),
         (config(vision=True), ["parser_cache", "vision_import"]),
         (config(expert_parallel=True), ["parser_cache", "experts_cpu", "communicator_cpu"]),
+        (config(policy="steady"), ["parser_cache", "eplb_policy"]),
     ],
 )
 def test_each_configuration_needs_its_fixes(
@@ -48,14 +57,14 @@ def test_nothing_is_refused_where_all_took_effect(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(
         fixes, "FIXES", tuple(dataclasses.replace(fix, in_effect=lambda: True) for fix in FIXES)
     )
-    fixes.require(config(method="eagle", expert_parallel=True, vision=True))
+    fixes.require(config(method="eagle", expert_parallel=True, vision=True, policy="steady"))
 
 
 def test_gpus_do_not_need_the_fixes_for_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """Expert parallelism, and sampling under speculation, lack nothing there."""
     monkeypatch.setattr("vllm.platforms._current_platform", SimpleNamespace(is_cpu=lambda: False))
-    demanding = config(method="eagle", expert_parallel=True)
-    assert [fix.name for fix in FIXES if fix.applies(demanding)] == ["parser_cache", "eagle"]
+    demanding = config(method="eagle", expert_parallel=True, policy="steady")
+    assert [fix.name for fix in FIXES if fix.applies(demanding)] == ["parser_cache", "eagle", "eplb_policy"]
 
 
 def test_every_fix_has_a_file_that_says_when_it_can_go() -> None:
