@@ -7,7 +7,7 @@ from dataclasses import is_dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from serve_app.engine import asgi, grammars, response_parts, stream_errors, token_ids
+from serve_app.engine import asgi, grammars, response_parts, stream_errors, token_ids, validation
 from serve_app.engine.reasoning import as_clients_read_it
 from serve_app.types import Call, Head
 
@@ -62,6 +62,7 @@ class VllmServer:
             tasks = await engine.get_supported_tasks()
             app = build_app(namespace, tasks, engine.model_config)
             await init_app_state(engine, app.state, namespace, tasks)
+            validation.install(app)
         except BaseException:
             engine.shutdown()
             raise
