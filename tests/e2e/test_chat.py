@@ -125,6 +125,14 @@ def test_drafts_are_made_and_accepted_in_the_latency_pool_only(http: httpx.Clien
     assert total(http, "vllm:spec_decode_num_drafts_total", may_lack=True, pool="throughput") == 0
 
 
+@pytest.mark.parametrize("effort", ["none", "high"])
+def test_an_answer_of_fixed_length(http: httpx.Client, effort: str) -> None:
+    """With `ignore_eos` an answer goes on behind its end, as benchmarks want it."""
+    answer = ask(http, reasoning_effort=effort, max_tokens=200, ignore_eos=True)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["usage"]["completion_tokens"] == 200
+
+
 @pytest.mark.parametrize(
     "fields", [{"logit_bias": {"1278": 100}}, {"min_p": 0.1}, {"allowed_token_ids": [1278, 2000]}]
 )
@@ -172,7 +180,6 @@ def test_engine_is_idle_soon_after_the_client_is_gone(http: httpx.Client, effort
         "reasoning_effort": effort,
         "stream": stream,
         "max_tokens": num_tokens,
-        # Not `ignore_eos`: under speculation vLLM ends a request that goes on after its end of text.
         "min_tokens": num_tokens,
         "temperature": 0,
     }

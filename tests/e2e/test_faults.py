@@ -47,7 +47,7 @@ def test_replica_killed_in_mid_stream(system: LocalSystem, http: httpx.Client) -
     replica = replica_of(system, "latency")
     children = replica.children(recursive=True)
     assert children, "the engine core is a child of the replica"
-    streaming = BODY | {"stream": True, "max_tokens": 8000, "ignore_eos": True}
+    streaming = BODY | {"stream": True, "max_tokens": 8000, "min_tokens": 8000}
     with http.stream("POST", "/v1/chat/completions", json=streaming) as answer:
         assert answer.status_code == 200
         lines = answer.iter_lines()
@@ -85,7 +85,7 @@ def test_replica_leaves_when_its_engine_dies(system: LocalSystem, http: httpx.Cl
     assert cores, [p.cmdline() for p in replica.children(recursive=True)]
     before = num_retries(http)
     asked = BODY | {"max_tokens": 8, "reasoning_effort": "none"}
-    streaming = asked | {"stream": True, "max_tokens": 8000, "ignore_eos": True}
+    streaming = asked | {"stream": True, "max_tokens": 8000, "min_tokens": 8000}
     with (
         ThreadPoolExecutor(1) as other,
         http.stream("POST", "/v1/chat/completions", json=streaming) as begun,

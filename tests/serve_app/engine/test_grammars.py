@@ -25,14 +25,14 @@ def prompt(tokenizer: Any, effort: str | None, asked: str = "Is it?") -> list[in
     return list(tokenizer.apply_chat_template(messages, reasoning_effort=effort))
 
 
-def told(tokenizer: Any, tokens: Any, grammar: object, **given: Any) -> Any:
-    """What the engine is told about the end of the reasoning."""
+def told(tokenizer: Any, tokens: Any, grammar: object, *, ignore_eos: bool = False, **given: Any) -> Any:
+    """What the engine is told about the end of the reasoning; "free" if there is no grammar."""
 
     def generate(prompt: Any, sampling_params: Any, request_id: str, **passed: Any) -> Any:
-        return passed.get("reasoning_ended")
+        return passed.get("reasoning_ended") if sampling_params.structured_outputs else "free"
 
     wrapped = from_the_start(generate, Settings(tokenizer))
-    return wrapped(tokens, SimpleNamespace(structured_outputs=grammar), "id", **given)
+    return wrapped(tokens, SimpleNamespace(structured_outputs=grammar, ignore_eos=ignore_eos), "id", **given)
 
 
 @pytest.mark.parametrize(("effort", "ended"), [(None, True), ("none", True), ("high", False)])
@@ -52,6 +52,11 @@ def test_a_text_about_effort_is_no_setting(tokenizer: Any) -> None:
 def test_without_a_grammar_nothing_changes(tokenizer: Any) -> None:
     """Other requests go through as they are, and so does a prompt that has no tokens yet."""
     tokens = {"prompt_token_ids": prompt(tokenizer, "none")}
-    assert told(tokenizer, tokens, None, reasoning_ended=False) is False
-    assert told(tokenizer, tokens, None) is None
+    assert told(tokenizer, tokens, None, reasoning_ended=False) == "free"
     assert told(tokenizer, "text", "grammar") is None
+
+
+def test_no_grammar_behind_the_end(tokenizer: Any) -> None:
+    """A request that goes on after the end of the text has none to break."""
+    tokens = {"prompt_token_ids": prompt(tokenizer, "high")}
+    assert told(tokenizer, tokens, "grammar", ignore_eos=True) == "free"
