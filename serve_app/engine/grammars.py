@@ -9,7 +9,7 @@ that is to go on there (`ignore_eos`, as benchmarks have it) gets none.
 Upstream symptom (vLLM 0.29.0): at effort none `structured_outputs` in chat and completions, and `text.format`
 in responses, change nothing. Under speculation a chat with `ignore_eos` ends in a 500.
 
-No longer needed when: `tests/e2e/test_answers.py::test_grammars_hold` passes without it.
+No longer needed when: `tests/e2e/test_grammars.py` passes without it.
 """
 
 from collections.abc import Callable, Mapping, Sequence

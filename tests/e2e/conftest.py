@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import anthropic
 import httpx
 import openai
 import pytest
@@ -37,4 +39,23 @@ def http(system: LocalSystem) -> Iterator[httpx.Client]:
 def client(system: LocalSystem) -> Iterator[openai.OpenAI]:
     """OpenAI's own client, told only the base URL."""
     with openai.OpenAI(base_url=f"{system.file.url}/v1", api_key="unused", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def model(client: openai.OpenAI) -> str:
+    """The model's name as programs find it out."""
+    return client.models.list().data[0].id
+
+
+@pytest.fixture(scope="session")
+def chat(client: openai.OpenAI) -> Any:
+    """Chat completions of a client whose types do not know our fields."""
+    return client.chat.completions
+
+
+@pytest.fixture(scope="session")
+def claude(system: LocalSystem) -> Iterator[anthropic.Anthropic]:
+    """Anthropic's own client, told only the base URL."""
+    with anthropic.Anthropic(base_url=system.file.url, api_key="unused", max_retries=0) as client:
         yield client

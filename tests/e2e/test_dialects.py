@@ -1,15 +1,13 @@
 """Do clients of each dialect get what they ask for, from the pool that their effort names?"""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import anthropic
 import httpx
 import openai
 import pytest
-
-from serve_app.local import LocalSystem
 
 pytestmark = [pytest.mark.engine, pytest.mark.e2e]
 
@@ -19,13 +17,6 @@ POOL_OF = {"none": "throughput", "high": "latency"}
 GRAMMAR = {"grammar": 'start: <[34]> "x"'}
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string", "pattern": "(?<=x)["}}}
 """vLLM finds out that it cannot have these only when the stream has begun."""
-
-
-@pytest.fixture(scope="module")
-def claude(system: LocalSystem) -> Iterator[anthropic.Anthropic]:
-    """Anthropic's own client, told only the base URL."""
-    with anthropic.Anthropic(base_url=system.file.url, api_key="unused", max_retries=0) as client:
-        yield client
 
 
 def served(headers: Mapping[str, str]) -> tuple[str, str]:

@@ -8,7 +8,7 @@ import pytest
 from mistralai.client import Mistral
 
 from serve_app.local import LocalSystem
-from tests.e2e.test_answers import ASK_WEATHER, IN_PARIS, SUM, WEATHER, picture
+from tests.e2e.asked import ASK_WEATHER, IN_PARIS, SUM, WEATHER, picture
 
 pytestmark = [pytest.mark.engine, pytest.mark.e2e]
 

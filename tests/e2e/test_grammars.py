@@ -1,0 +1,67 @@
+"""Do grammars and demanded tools hold, at both efforts and in each dialect that has them?"""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.e2e.asked import SUM, TIME, WEATHER
+
+pytestmark = [pytest.mark.engine, pytest.mark.e2e]
+
+CHOICE = {"structured_outputs": {"choice": ["yes", "no"]}}
+FORM = {
+    "type": "json_schema",
+    "name": "result",
+    "schema": {
+        "type": "object",
+        "properties": {"result": {"enum": [7]}},
+        "required": ["result"],
+        "additionalProperties": False,
+    },
+}
+
+
+@pytest.mark.parametrize("effort", ["none", "high"])
+def test_grammars_hold(http: httpx.Client, model: str, effort: str) -> None:
+    """A grammar holds for the answer, at high after the reasoning; the model alone would say 42."""
+    asked = {"model": model, "temperature": 0}
+    chat = {**asked, "messages": [{"role": "user", "content": SUM}], "reasoning_effort": effort, **CHOICE}
+    message = http.post("/v1/chat/completions", json=chat).json()["choices"][0]["message"]
+    assert message["content"] in ("yes", "no")
+    assert bool(message["reasoning"]) == (effort == "high")
+    response = {
+        **asked,
+        "input": SUM,
+        "reasoning": {"effort": effort},
+        "text": {"format": FORM},
+        "max_output_tokens": 256,
+    }
+    *_, last = http.post("/v1/responses", json=response).json()["output"]
+    assert json.loads(last["content"][0]["text"]) == {"result": 7}
+
+
+def test_a_grammar_holds_for_a_raw_prompt(http: httpx.Client, model: str) -> None:
+    """Completions have no reasoning to wait for."""
+    asked = {"model": model, "prompt": "17 + 25 =", "temperature": 0, **CHOICE}
+    assert http.post("/v1/completions", json=asked).json()["choices"][0]["text"] in ("yes", "no")
+
+
+@pytest.mark.parametrize("effort", ["none", "high"])
+def test_a_demanded_tool_is_called(chat: Any, model: str, effort: str) -> None:
+    """`required` and a named function end in a call, where the model alone would answer."""
+    tools = [{"type": "function", "function": tool} for tool in (WEATHER, TIME)]
+    for choice in ("required", {"type": "function", "function": {"name": "get_time"}}):
+        answer = chat.create(
+            model=model,
+            messages=[{"role": "user", "content": SUM}],
+            tools=tools,
+            tool_choice=choice,
+            reasoning_effort=effort,
+            temperature=0,
+            max_tokens=400,
+        )
+        names = [call.function.name for call in answer.choices[0].message.tool_calls]
+        assert names
+        assert choice == "required" or set(names) == {"get_time"}
