@@ -16,7 +16,7 @@ help: ## list the commands
 serve: $(VENV)/.serve ## set up, start Ray and deploy/local.yaml (FILE=...), ask a question at each effort, keep serving
 	@$(BIN)/python -m serve_app up $(FILE)
 
-test: check ## set up, then everything that CI runs: check and all tests (real engines; about 20 minutes on 2 cores)
+test: check ## set up, then everything that CI runs: check and all tests (real engines; about 15 minutes on 2 cores)
 	$(BIN)/python -m pytest
 
 check: $(VENV)/.test ## set up, then format, lint, types, layers and every deploy file
@@ -26,7 +26,7 @@ check: $(VENV)/.test ## set up, then format, lint, types, layers and every deplo
 	$(BIN)/lint-imports --no-cache
 	@for file in deploy/*.yaml; do $(BIN)/python -m serve_app check $$file > /dev/null && echo "$$file: valid" || exit 1; done
 
-fast: $(VENV)/.test ## the tests that start no engine (a minute)
+fast: $(VENV)/.test ## the tests that start no engine (about 2 minutes)
 	$(BIN)/python -m pytest -m "not engine and not e2e"
 
 bench: $(VENV)/.test ## measure the cost of the ingress and router against vLLM's own server

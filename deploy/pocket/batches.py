@@ -19,7 +19,7 @@ from deploy.pocket.shape import IMAGE_TOKEN, Shape
 
 PADDING_TOKEN = 11
 MAX_TEXT_TOKENS = 640
-"""Longer examples are left out, one in millions: a bound that never changes keeps compiled kernels in use."""
+"""Longer examples, which are rare, are left out: a bound that never changes keeps compiled kernels in use."""
 
 
 @dataclass(frozen=True)
