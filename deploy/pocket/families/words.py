@@ -70,11 +70,11 @@ def is_held_out_word(word: str) -> bool:
     return not vocabulary.is_one_token(word) and is_held_out(word)
 
 
-def in_split(draw: Draw, choices: tuple[str, ...], share_made_up: float = 0.5) -> str:
+def in_split(draw: Draw, choices: tuple[str, ...]) -> str:
     """A word of the draw's split, one of the choices or made up; its split depends on the word alone."""
 
     def sample() -> tuple[str]:
-        return (made_up(draw) if draw.chance(share_made_up) else draw.of(choices).lower(),)
+        return (made_up(draw) if draw.chance(0.5) else draw.of(choices).lower(),)
 
     found: str = draw.content(sample, lambda content: is_held_out_word(*content))[0]
     return found.capitalize() if choices[0][0].isupper() else found

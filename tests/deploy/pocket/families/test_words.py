@@ -20,6 +20,11 @@ def test_splits_share_no_word() -> None:
     assert min(map(len, drawn)) > 100
 
 
+def test_a_listed_city_is_held_out() -> None:
+    """Not all words of the held-out split are made up."""
+    assert any(words.is_held_out_word(city.lower()) for city in words.CITIES)
+
+
 def test_names_have_a_capital() -> None:
     """Names and cities do, common words do not."""
     draw = Draw(Random(0), "train")
