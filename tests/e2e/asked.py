@@ -1,9 +1,8 @@
 """What do tests of right answers ask?"""
 
-import base64
-from io import BytesIO
-
 from PIL import Image, ImageDraw
+
+from deploy.pocket.families.canvas import data_url
 
 SUM = "What is 17 + 25?"
 WEATHER = {
@@ -31,6 +30,4 @@ def picture() -> str:
     """A red circle as a data URL."""
     image = Image.new("RGB", (56, 56), (255, 255, 255))
     ImageDraw.Draw(image).ellipse((4, 4, 26, 26), fill=(220, 30, 30))
-    file = BytesIO()
-    image.save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return data_url(image)

@@ -1,20 +1,11 @@
 """Does a grammar hold from the first token exactly where no reasoning will come?"""
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from serve_app.engine.grammars import Settings, from_the_start
-
-
-@pytest.fixture(scope="module")
-def tokenizer(checkpoint: Path) -> Any:
-    """The pocket model's tokenizer."""
-    from vllm.tokenizers.mistral import MistralTokenizer
-
-    return MistralTokenizer.from_pretrained(str(checkpoint / "target"))
 
 
 def prompt(tokenizer: Any, effort: str | None, asked: str = "Is it?") -> list[int]:

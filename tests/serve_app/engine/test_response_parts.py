@@ -1,26 +1,16 @@
 """Do the parts of a response's input reach Mistral's encoder, and does vLLM still not see to it itself?"""
 
-import base64
 import inspect
-from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import pytest
 from mistral_common.exceptions import MistralCommonException
 from PIL import Image
 
+from deploy.pocket.families.canvas import data_url
 from serve_app.engine import response_parts
 
-
-def picture() -> str:
-    """A small picture as a data URL."""
-    file = BytesIO()
-    Image.new("RGB", (28, 28), "red").save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-PNG = picture()
+PNG = data_url(Image.new("RGB", (28, 28), "red"))
 ASKED = {
     "role": "user",
     "content": [
@@ -32,14 +22,6 @@ HISTORY = [
     {"role": "user", "content": "Hello."},
     {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hello!"}]},
 ]
-
-
-@pytest.fixture(scope="module")
-def tokenizer(checkpoint: Path) -> Any:
-    """The pocket model's tokenizer."""
-    from vllm.tokenizers.mistral import MistralTokenizer
-
-    return MistralTokenizer.from_pretrained(str(checkpoint / "target"))
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import inspect
 import json
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,14 +26,6 @@ class Renderer:
     async def tokenize_prompt_async(self, prompt: dict[str, Any], _: Any) -> dict[str, Any]:
         """Decode the prompt's ids."""
         return {"prompt": self._tokenizer.decode(prompt["prompt_token_ids"])}
-
-
-@pytest.fixture(scope="module")
-def tokenizer(checkpoint: Path) -> Any:
-    """The pocket model's tokenizer."""
-    from vllm.tokenizers.mistral import MistralTokenizer
-
-    return MistralTokenizer.from_pretrained(str(checkpoint / "target"))
 
 
 @pytest.fixture(params=["as shipped", "mended"])
