@@ -3,8 +3,8 @@
 Shape legend: T tokens of all texts, S predicted tokens (those of the answers), P patches of all images.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -132,11 +132,12 @@ class _Stream(IterableDataset[Batch]):
 
 @dataclass(frozen=True)
 class Source:
-    """Where batches of `num_tokens` tokens come from."""
+    """Where batches of `num_tokens` tokens come from; `weights` replaces some of the families'."""
 
     tekken: Path
     num_tokens: int
     shape: Shape
+    weights: Mapping[str, float] = field(default_factory=dict)
 
     def batches(self, seed: int, split: Split) -> Iterator[Batch]:
         """Batches without end, the same for the same arguments."""
@@ -144,7 +145,7 @@ class Source:
         held: list[Encoded] = []
         families: list[str] = []
         room = self.num_tokens
-        for example in examples(seed, split):
+        for example in examples(seed, split, weights=self.weights):
             encoded = encoder.encode(example)
             if len(encoded.tokens) > MAX_TEXT_TOKENS:
                 continue

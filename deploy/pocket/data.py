@@ -8,7 +8,7 @@ prints N examples of each family with their tokens counted, and how many example
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -33,19 +33,27 @@ from deploy.pocket.shape import Shape, write_tekken
 __all__ = ["Encoded", "Encoder", "Example", "Split", "ToolCall", "examples"]
 
 
-def examples(seed: int, split: Split, families: Sequence[str] | None = None) -> Iterator[Example]:
+def examples(
+    seed: int,
+    split: Split,
+    families: Sequence[str] | None = None,
+    weights: Mapping[str, float] | None = None,
+) -> Iterator[Example]:
     """Examples without end, the same for the same arguments.
 
     `families` names some of FAMILIES, or the part of their names before the dot; without it all are mixed by
-    weight. Raises ValueError for a name that is neither.
+    weight, of which `weights` replaces some. Raises ValueError for a name that is neither.
     """
     names = _chosen(families)
-    weights = [FAMILIES[name][0] for name in names]
+    given = weights or {}
+    if unknown := given.keys() - FAMILIES.keys():
+        raise ValueError(f"weights: {sorted(unknown)} are not among {sorted(FAMILIES)}")
+    shares = [given.get(name, FAMILIES[name][0]) for name in names]
     # The names are part of the seed, or streams of single families would share their numbers and words.
     random = Random(f"{seed} {split} {names}")
     draw = Draw(random, split)
     while True:
-        for name in random.choices(names, weights, k=64):
+        for name in random.choices(names, shares, k=64):
             yield FAMILIES[name][1](draw)
 
 

@@ -16,34 +16,16 @@ import torch
 from safetensors.torch import save_file
 
 from deploy.pocket.eagle import HEAD
+from deploy.pocket.native import WEIGHTS, Weights, native
 from deploy.pocket.shape import Shape, draft_params, target_params, write_tekken
 from deploy.pocket.train import CHECKPOINT
-
-Weights = dict[str, torch.Tensor]
-
-
-def native(weights: Weights) -> Weights:
-    """The weights with each routed expert's by itself, w1 and w3 [F, D] and w2 [D, F], in bfloat16."""
-    apart: Weights = {}
-    for name, weight in weights.items():
-        if name.endswith("experts.w13"):
-            prefix = name.removesuffix("w13")
-            for number, both in enumerate(weight):
-                w1, w3 = both.T.chunk(2)
-                apart |= {f"{prefix}{number}.w1.weight": w1, f"{prefix}{number}.w3.weight": w3}
-        elif name.endswith("experts.w2"):
-            prefix = name.removesuffix("w2")
-            apart |= {f"{prefix}{number}.w2.weight": one.T for number, one in enumerate(weight)}
-        else:
-            apart[name] = weight
-    return {name: weight.to("cpu", torch.bfloat16).contiguous() for name, weight in apart.items()}
 
 
 def write(folder: Path, params: dict[str, Any], weights: Weights) -> None:
     """Write one checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "params.json").write_text(json.dumps(params, indent=2) + "\n")
-    file = folder / "consolidated.safetensors"
+    file = folder / WEIGHTS
     save_file(native(weights), file)
     file.chmod(0o644)  # safetensors leaves it readable to its owner only
 
@@ -66,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent)
     options = parser.parse_args(argv)
     export(options.run, options.out)
-    size_bytes = sum(file.stat().st_size for file in options.out.glob("*/consolidated.safetensors"))
+    size_bytes = sum(file.stat().st_size for file in options.out.glob(f"*/{WEIGHTS}"))
     print(f"{options.out}: {size_bytes / 1e6:.1f} MB of weights")
 
 

@@ -1,8 +1,9 @@
 """How is the pocket model trained?
 
-    python -m deploy.pocket.train RUN [--steps N] [--budget-s S]
+    python -m deploy.pocket.train RUN [--steps N] [--budget-s S] [--begin CHECKPOINT [--fixed-experts]]
 
-trains from scratch, or from where RUN/checkpoint.pt stands, until N steps are done or S seconds have passed.
+trains from scratch, or from a checkpoint's weights, or from where RUN/checkpoint.pt stands, until N steps are
+done or S seconds have passed.
 RUN gets the checkpoint, log.jsonl (loss, balance of the experts, and now and then the share of held-out
 answers that are right token for token) and loss.svg. The default is meant for one H100; a small
 run on a CPU is for tests. `eagle.py` trains the draft head next, `export.py` writes what engines load.
@@ -15,7 +16,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from tqdm import tqdm
 
 from deploy.pocket.batches import Batch, Source
 from deploy.pocket.model import PocketModel
+from deploy.pocket.native import load
 from deploy.pocket.shape import Shape, write_tekken
 
 CHECKPOINT = "checkpoint.pt"
@@ -46,6 +48,10 @@ class Recipe:
     balance_weight: float = 0.01
     max_gradient: float = 1.0
     seed: int = 0
+    fixed_experts: bool = False
+    """Whether the routed experts, two thirds of the weights, stay as they are: a small new version."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Weights of some families in place of their own."""
 
     def lr(self, step: int) -> float:
         """The learning rate of a step: a short rise, then half a cosine down to 0."""
@@ -71,12 +77,16 @@ def precision(place: torch.device) -> AbstractContextManager[Any]:
 class Trainer:
     """One run: model, optimiser and the step it stands at."""
 
-    def __init__(self, run: Path, recipe: Recipe, shape: Shape) -> None:
+    def __init__(self, run: Path, recipe: Recipe, shape: Shape, begin: Path | None = None) -> None:
         self.run, self.recipe, self.shape = run, recipe, shape
         self.device = device()
         self.step = 0
         torch.manual_seed(recipe.seed)
         self.model = PocketModel(shape).to(self.device)
+        if begin:
+            self.model.load_state_dict(load(begin))
+        for layer in self.model.layers:
+            layer.experts.requires_grad_(not recipe.fixed_experts)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, recipe.weight_decay),
             betas=(0.9, 0.95),
@@ -93,7 +103,7 @@ class Trainer:
     def train(self, num_workers: int, budget_s: float, eval_every: int, num_eval_batches: int) -> None:
         """Go on to the last step, or until the budget is spent; either way the run can be resumed."""
         began_s = time.monotonic()
-        source = Source(self.run / "tekken.json", self.recipe.num_tokens, self.shape)
+        source = Source(self.run / "tekken.json", self.recipe.num_tokens, self.shape, self.recipe.weights)
         held_out = list(islice(source.batches(self.recipe.seed, "held_out"), num_eval_batches))
         # A resumed run does not see the same examples again.
         stream = source.stream(self.recipe.seed + self.step, num_workers)
@@ -171,10 +181,12 @@ class Trainer:
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Gains do not decay, nor do embeddings, most of which a batch does not use."""
+    """Those that learn. Gains do not decay, nor do embeddings, most of which a batch does not use."""
     decayed: list[Tensor] = []
     others: list[Tensor] = []
     for name, weight in model.named_parameters():
+        if not weight.requires_grad:
+            continue
         (others if weight.ndim == 1 or "embeddings" in name else decayed).append(weight)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
@@ -234,6 +246,11 @@ def plot(run: Path) -> None:
     figure.savefig(run / "loss.svg", metadata={"Date": None})
 
 
+def _weight(text: str) -> tuple[str, float]:
+    family, _, weight = text.partition("=")
+    return family, float(weight)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Train from the command line."""
     recipe = Recipe()
@@ -242,13 +259,29 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=recipe.num_steps, help="default: %(default)s")
     parser.add_argument("--tokens", type=int, default=recipe.num_tokens, help="a step; default: %(default)s")
     parser.add_argument("--lr", type=float, default=recipe.peak_lr, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=recipe.seed, help="default: %(default)s")
+    parser.add_argument(
+        "--begin", type=Path, help="begin with the weights of this native checkpoint's folder"
+    )
+    parser.add_argument("--fixed-experts", action="store_true", help="the routed experts do not learn")
+    parser.add_argument(
+        "--weight", action="append", default=[], type=_weight, metavar="FAMILY=W", help="instead of its own"
+    )
     parser.add_argument("--workers", type=int, default=12, help="making data; default: %(default)s")
     parser.add_argument("--budget-s", type=float, default=math.inf, help="stop after so many seconds")
     parser.add_argument("--eval-every", type=int, default=2000, help="steps; default: %(default)s")
     parser.add_argument("--eval-batches", type=int, default=8, help="default: %(default)s")
     options = parser.parse_args(argv)
-    recipe = replace(recipe, num_steps=options.steps, num_tokens=options.tokens, peak_lr=options.lr)
-    trainer = Trainer(options.run, recipe, Shape())
+    recipe = replace(
+        recipe,
+        num_steps=options.steps,
+        num_tokens=options.tokens,
+        peak_lr=options.lr,
+        seed=options.seed,
+        fixed_experts=options.fixed_experts,
+        weights=dict(options.weight),
+    )
+    trainer = Trainer(options.run, recipe, Shape(), options.begin)
     trainer.train(options.workers, options.budget_s, options.eval_every, options.eval_batches)
     plot(options.run)
 

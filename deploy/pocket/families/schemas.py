@@ -81,7 +81,9 @@ def _fields(draw: Draw) -> list[Field]:
         made.setdefault(key, _field(draw, key, style))
     fields = list(made.values())
     if draw.chance(0.35):
-        fields[-1] = _flag(draw, draw.of(flags))
+        listed_flag = draw.split == "held_out" or draw.chance(0.5)
+        taken = (*HELD_OUT_FLAGS, *HELD_OUT_KEYS, *made)
+        fields[-1] = _flag(draw, draw.of(flags) if listed_flag else words.made_up_outside(draw, taken))
     return fields
 
 

@@ -163,3 +163,11 @@ def test_a_family_may_be_named_in_part() -> None:
     assert families == {"pictures.shapes", "pictures.number", "pictures.pair"}
     with pytest.raises(ValueError, match="poems"):
         next(examples(0, "train", ["poems"]))
+
+
+def test_weights_can_be_replaced() -> None:
+    """A family without weight never comes; a name that is none is refused."""
+    without = islice(examples(0, "train", ["pictures"], {"pictures.pair": 0}), 200)
+    assert {example.family for example in without} == {"pictures.shapes", "pictures.number"}
+    with pytest.raises(ValueError, match="poems"):
+        next(examples(0, "train", weights={"poems": 1}))

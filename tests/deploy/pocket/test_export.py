@@ -12,8 +12,9 @@ from torch import nn
 from torch.nn import functional
 
 from deploy.pocket.eagle import HEAD
-from deploy.pocket.export import export, main, native, write
+from deploy.pocket.export import export, main, write
 from deploy.pocket.model import DraftHead, PocketModel
+from deploy.pocket.native import load, native
 from deploy.pocket.shape import Shape, draft_params, target_params
 from deploy.pocket.train import Recipe, Trainer
 from parallel.memory import WeightFormat, checkpoint_bytes
@@ -144,6 +145,16 @@ def test_files_are_bfloat16_and_readable_by_all(tmp_path: Path) -> None:
     assert stored.keys() == head.state_dict().keys()
     for name, weight in head.state_dict().items():
         assert torch.equal(stored[name], weight.bfloat16())
+
+
+def test_a_checkpoint_comes_back_as_the_model_has_it(tmp_path: Path) -> None:
+    """All weights of the model, under its names, rounded to bfloat16."""
+    model = PocketModel(SMALL)
+    write(tmp_path, target_params(SMALL), model.state_dict())
+    loaded = load(tmp_path)
+    assert loaded.keys() == model.state_dict().keys()
+    for name, weight in model.state_dict().items():
+        assert torch.equal(loaded[name], weight.bfloat16())
 
 
 def test_a_run_is_exported_with_its_head(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

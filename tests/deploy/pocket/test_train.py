@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deploy.pocket.batches import Batch, Source
+from deploy.pocket.export import write
 from deploy.pocket.model import PocketModel, Routing
 from deploy.pocket.ragged import Texts
+from deploy.pocket.shape import target_params
 from deploy.pocket.train import CHECKPOINT, LOG, Recipe, Trainer, plot, precision, read_log, right_answers
 from tests.deploy.pocket.test_batches import batch_of, text
 from tests.deploy.pocket.test_model import one_thread as one_thread
@@ -173,3 +175,23 @@ def test_the_plot_shows_loss_and_families(tmp_path: Path) -> None:
     for label in ("lists", "tools", "step", "held-out answers right"):
         assert drawn.count(f"<!-- {label} -->") == 1
     assert "words" not in drawn
+
+
+def test_a_run_begins_with_a_checkpoint_and_leaves_its_experts(tmp_path: Path) -> None:
+    """Before its first step the model is the checkpoint's; after some, all but the routed experts moved."""
+    first = PocketModel(TINY)
+    write(tmp_path / "first", target_params(TINY), first.state_dict())
+    recipe = replace(RECIPE, num_steps=3, fixed_experts=True, weights={"pictures.pair": 0.0})
+    trainer = Trainer(tmp_path / "run", recipe, TINY, begin=tmp_path / "first")
+    begun = {name: weight.clone() for name, weight in trainer.model.state_dict().items()}
+    for name, weight in first.state_dict().items():
+        assert torch.equal(begun[name], weight.bfloat16().float())
+    trainer.train(num_workers=0, budget_s=math.inf, eval_every=10, num_eval_batches=0)
+    same = {
+        name
+        for name, weight in trainer.model.named_parameters()
+        if torch.equal(weight, begun[name]) and "vision" not in name and "patch_merger" not in name
+    }
+    assert same == {
+        f"layers.{layer}.experts.{part}" for layer in range(TINY.n_layers) for part in ("w13", "w2")
+    }
