@@ -20,6 +20,8 @@ from serve_app.ingress.gate import Gate
 from serve_app.metrics import Metrics
 from serve_app.pools import directory, pool
 from serve_app.router.dispatch import Router
+from serve_app.router.policy import Policy
+from serve_app.types import PoolSnapshot
 
 CALL_ENVIRONMENT = {"RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": "-1"}
 """For callers and called, where RAY_SERVE_THROUGHPUT_OPTIMIZED moves calls to gRPC: no limit to a message.
@@ -37,10 +39,12 @@ class IngressReplica:
         self._settings = settings
         self._pools = {
             name: pool.Pool(
-                name,
-                frozenset(settings.pools[name].efforts),
+                PoolSnapshot(
+                    name,
+                    frozenset(settings.pools[name].efforts),
+                    speculates=settings.pools[name].speculation is not None,
+                ),
                 HandleBackend(handle),
-                speculates=settings.pools[name].speculation is not None,
             )
             for name, handle in handles.items()
         }
@@ -51,7 +55,8 @@ class IngressReplica:
         replica = serve.get_replica_context().replica_id.unique_id
         metrics = Metrics(replica)
         pools = directory.Directory(self._pools, settings.router.report_period_s)
-        router = Router(pools, settings.router.rules(), metrics, Random(replica))
+        policy = Policy(settings.router.rules(), {}, Random(replica))
+        router = Router(pools, policy, metrics)
         gate = Gate(settings.ingress, listens_on(), metrics)
         return make_app(router, settings.model, settings.ingress, metrics, gate)
 

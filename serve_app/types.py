@@ -1,7 +1,9 @@
 """Which plain values the layers hand to each other? (frozen, standard library only)"""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 Headers = tuple[tuple[bytes, bytes], ...]
 """Raw HTTP headers as ASGI has them: lower-case names, in order, repeats allowed."""
@@ -57,6 +59,23 @@ class Head:
         return Head(self.status, (*self.headers, (REPLICA_HEADER, replica.encode())), opening)
 
 
+class Shape(StrEnum):
+    """What a request asks for beside text: rules may prefer a pool by it."""
+
+    SCHEMA = "schema"
+    """The answer must follow a JSON schema or another grammar."""
+    TOOLS = "tools"
+    IMAGES = "images"
+
+
+class Block(NamedTuple):
+    """A beginning of a prompt: equal keys mean equal text up to there, at the same effort."""
+
+    key: int
+    num_tokens: int
+    """Estimated tokens from the prompt's beginning to this block's end."""
+
+
 @dataclass(frozen=True, slots=True)
 class RequestFeatures:
     """What the routing policy may know about a request."""
@@ -68,27 +87,96 @@ class RequestFeatures:
     """Who asks; NO_TENANT where no keys are configured."""
     priority: int = 0
     """The tenant's priority; more is more important."""
+    prompt_tokens: int = 0
+    """Estimated from bytes, and for images from their number."""
+    max_tokens: int | None = None
+    """The most tokens of an answer that the request allows."""
+    num_images: int = 0
+    has_schema: bool = False
+    has_tools: bool = False
+    stream: bool = False
+    blocks: tuple[Block, ...] = ()
+    """Beginnings of the prompt, the shortest first; a bounded number."""
+    session: str | None = None
+    """What the client calls the conversation or the user, if it says."""
+    deadline_s: float | None = None
+    """When the answer must be complete, on the clock of the `now_s` that the policy is given."""
+
+    @property
+    def shapes(self) -> frozenset[Shape]:
+        """What the request asks for beside text."""
+        asked = {
+            Shape.SCHEMA: self.has_schema,
+            Shape.TOOLS: self.has_tools,
+            Shape.IMAGES: self.num_images > 0,
+        }
+        return frozenset(shape for shape, is_asked in asked.items() if is_asked)
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaReport:
-    """What a replica says about itself. It travels from the replica, so it carries no clock."""
+    """What a replica says about itself. It travels from the replica, so it carries no clock.
+
+    Means are over what happened lately (`engine/stats.py` says how lately); None is "nothing yet".
+    """
 
     replica: str
-    num_ongoing: int
+    num_ongoing: int = 0
+    """HTTP requests under way, those included that the engine has not seen yet."""
+    num_running: int = 0
+    """Sequences in the engine's batch."""
+    num_waiting: int = 0
+    """Sequences that wait for a place in it."""
+    kv_usage: float = 0.0
+    """Share of the KV cache that is in use, 0 to 1."""
+    prefill_tokens: int = 0
+    """Prompt tokens that wait to be read, or are being read."""
+    batch_size: float | None = None
+    """Mean sequences that got a token in a step."""
+    ttft_s: float | None = None
+    """Mean seconds from a request's arrival at the engine to its first token, waiting included."""
+    per_token_s: float | None = None
+    """Mean seconds between two tokens of one answer."""
+    prefill_s: float | None = None
+    """Mean seconds from the moment that a prompt is scheduled to its first token."""
+    prefill_mean_tokens: float | None = None
+    """Mean tokens that had to be computed for it: the prompt without what was cached."""
+    answer_tokens: float | None = None
+    """Mean tokens of a finished answer."""
+    acceptance: tuple[float, ...] = ()
+    """For each draft position the share of verify steps that accepted it; empty without a draft head."""
+    draft_tokens: int = 0
+    """Draft tokens a verify step, as in force now."""
+    is_draining: bool = False
+    """It finishes what it has, and should get nothing new."""
+
+    @property
+    def acceptance_length(self) -> float:
+        """Mean tokens that a step yields for each sequence."""
+        return 1.0 + sum(self.acceptance)
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaSnapshot:
-    """What one observer knows about one replica.
+    """What one observer knows about one replica: its last report, and what was sent there since."""
 
-    `load` is requests in flight: those the replica reported plus those this observer has sent
-    since. `age_s` is seconds since the report arrived here.
-    """
+    report: ReplicaReport
+    reported_at_s: float = 0.0
+    """When the report arrived, on the observer's clock."""
+    num_leased: int = 0
+    """Requests that this observer has sent since."""
+    leased_tokens: int = 0
+    """Estimated tokens of their prompts."""
 
-    replica: str
-    load: int
-    age_s: float
+    @property
+    def replica(self) -> str:
+        """The replica's id."""
+        return self.report.replica
+
+    @property
+    def load(self) -> int:
+        """Requests in flight."""
+        return self.report.num_ongoing + self.num_leased
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +187,12 @@ class PoolSnapshot:
     efforts: frozenset[Effort]
     replicas: tuple[ReplicaSnapshot, ...] = ()
     speculates: bool = False
+    max_num_seqs: int = 256
+    """Sequences that one replica works on at once, over all its ranks."""
+    max_model_len: int | None = None
+    """Tokens of prompt and answer together; None where nobody has said."""
+    draft_max_len: int | None = None
+    """The longest context that the draft head proposes for; None: as long as the model's."""
 
 
 class Reason(StrEnum):
@@ -106,12 +200,34 @@ class Reason(StrEnum):
 
     EFFORT = "effort"
     """The pool serves this effort."""
+    SHAPE = "shape"
+    """A rule of the configuration prefers the pool for a request of this effort and shape."""
     PLAIN_DECODING = "plain-decoding"
     """The request uses what an engine with a draft head does not honour."""
+    DRAFT_LIMIT = "draft-limit"
+    """The request may grow longer than the home pool's draft head proposes for."""
+    SPILL_OVER = "spill-over"
+    """Home is predicted to miss the effort's targets, and this pool to be done sooner."""
+    CACHED = "cached"
+    """This pool has the beginning of the prompt in its cache, and is predicted to be done sooner."""
     NO_HEALTHY_REPLICA = "no-healthy-replica"
     """No pool for this effort had a healthy replica, so another one serves."""
     REPLICA_FAILED = "replica-failed"
     """A replica tried before failed ahead of its first byte."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a request is predicted to see at one replica."""
+
+    wait_s: float
+    """Until it is scheduled: for a place in the batch, and for the prompts before it."""
+    ttft_s: float
+    """To its first token, the wait included."""
+    per_token_s: float
+    """Between two tokens of its answer."""
+    total_s: float
+    """To its last token, if the answer is as long as expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +237,74 @@ class Decision:
     pool: str
     replica: str
     reason: Reason
+    predicted: Prediction | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What requests of one effort should see; None is no target."""
+
+    ttft_s: float | None = None
+    per_token_s: float | None = None
+    total_s: float | None = None
+
+    def met(self, predicted: Prediction, slack: float = 1.0) -> bool:
+        """Whether every target, times `slack`, is kept."""
+        return (
+            (self.ttft_s is None or predicted.ttft_s <= self.ttft_s * slack)
+            and (self.per_token_s is None or predicted.per_token_s <= self.per_token_s * slack)
+            and (self.total_s is None or predicted.total_s <= self.total_s * slack)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How much each scorer counts; only their proportions matter. One field a scorer of `router.scorers`."""
+
+    ttft: float = 3.0
+    per_token: float = 2.0
+    queue: float = 1.0
+    kv_cache: float = 1.0
+    prefix: float = 1.0
+    session: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """Pools that come first for requests of some efforts and shapes."""
+
+    pools: tuple[str, ...]
+    efforts: frozenset[Effort] = frozenset(Effort)
+    shapes: frozenset[Shape] = frozenset()
+    """The request has all of these."""
+    min_prompt_tokens: int = 0
+
+    def covers(self, features: RequestFeatures) -> bool:
+        """Whether it is about such a request."""
+        return (
+            features.effort in self.efforts
+            and self.shapes <= features.shapes
+            and features.prompt_tokens >= self.min_prompt_tokens
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The settings of the routing policy.
-
-    `max_age_s`: a replica whose last report is older than this counts as unhealthy.
-    """
+    """The settings of the routing policy; `config/router.py` says what they mean to an operator."""
 
     spill_over: bool = True
     max_age_s: float = 2.0
+    """A replica whose last report is older than this counts as unhealthy."""
+    prefer: tuple[Preference, ...] = ()
+    """The first one that covers a request says which pools are its home; else those that serve its effort."""
+    avoid_speculation: frozenset[Shape] = frozenset()
+    """Shapes that no engine with a draft head gets."""
+    targets: Mapping[Effort, Targets] = field(default_factory=dict)
+    answer_tokens: Mapping[Effort, int] = field(default_factory=lambda: {Effort.NONE: 256, Effort.HIGH: 1024})
+    """How long an answer is expected to be, where the request does not allow less."""
+    weights: Weights = Weights()
+    hysteresis: float = 0.2
+    """Another pool must be predicted to be done in less than 1 - this of home's time; and home takes
+    requests back when it meets (1 - this) times the targets."""
+    floors: Mapping[Effort, float] = field(default_factory=lambda: {Effort.HIGH: 0.5})
+    """Share of the places of a pool of this effort that requests of other homes leave free."""

@@ -2,21 +2,11 @@
 
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from serve_app.engine.protocol import Backend, ReplicaStream
 from serve_app.errors import ReplicaLost
-from serve_app.types import Call, Effort, Head, PoolSnapshot, ReplicaReport, ReplicaSnapshot
-
-
-@dataclass
-class _Replica:
-    """The last report of one replica, and what was leased here since."""
-
-    report: ReplicaReport
-    reported_at_s: float
-    leases_since: int = 0
-    is_suspect: bool = False
+from serve_app.types import Call, Head, PoolSnapshot, ReplicaSnapshot
 
 
 @dataclass
@@ -85,13 +75,18 @@ class Lease:
 class Pool:
     """One pool as seen from one ingress replica."""
 
-    name: str
-    efforts: frozenset[Effort]
+    traits: PoolSnapshot
+    """What does not change: the pool without its replicas."""
     backend: Backend
-    speculates: bool = False
     clock: Callable[[], float] = time.monotonic
     num_leases: int = 0
-    _replicas: dict[str, _Replica] = field(default_factory=dict)
+    _replicas: dict[str, ReplicaSnapshot] = field(default_factory=dict)
+    _suspects: set[str] = field(default_factory=set)
+
+    @property
+    def name(self) -> str:
+        """The pool's name."""
+        return self.traits.name
 
     async def refresh(self) -> None:
         """Ask the replicas for reports. What is not there any more is forgotten.
@@ -101,12 +96,13 @@ class Pool:
         reports = await self.backend.reports()
         now = self.clock()
         kept = self._replicas if None in reports else {}
-        self._replicas = kept | {r.replica: _Replica(r, now) for r in reports if r}
+        heard = {r.replica: ReplicaSnapshot(r, now) for r in reports if r}
+        self._replicas = dict(sorted((kept | heard).items()))
+        self._suspects = (self._suspects - heard.keys()) & self._replicas.keys()
 
     def suspect(self, replica: str) -> None:
         """Show a replica that failed in no snapshot until it reports again."""
-        if known := self._replicas.get(replica):
-            known.is_suspect = True
+        self._suspects.add(replica)
 
     def has(self, replica: str) -> bool:
         """Whether the replica is there, as far as is known."""
@@ -114,23 +110,21 @@ class Pool:
 
     def snapshot(self) -> PoolSnapshot:
         """Return what is known now; it does not change afterwards."""
-        now = self.clock()
-        return PoolSnapshot(
-            self.name,
-            self.efforts,
-            tuple(
-                ReplicaSnapshot(name, r.report.num_ongoing + r.leases_since, now - r.reported_at_s)
-                for name, r in sorted(self._replicas.items())
-                if not r.is_suspect
-            ),
-            self.speculates,
-        )
+        shown = (r for name, r in self._replicas.items() if name not in self._suspects)
+        return replace(self.traits, replicas=tuple(shown))
 
-    def acquire(self, replica: str, call: Call) -> Lease:
-        """Send `call` to `replica`. The caller must release the lease, or read its body to the end."""
+    def acquire(self, replica: str, call: Call, prompt_tokens: int = 0) -> Lease:
+        """Send `call` to `replica`. The caller must release the lease, or read its body to the end.
+
+        `prompt_tokens`, an estimate, is what the policy counts on top of the replica's own report.
+        """
         self.num_leases += 1
         if known := self._replicas.get(replica):
-            known.leases_since += 1
+            self._replicas[replica] = replace(
+                known,
+                num_leased=known.num_leased + 1,
+                leased_tokens=known.leased_tokens + prompt_tokens,
+            )
         return Lease(replica, self.backend.open(replica, call), self._released)
 
     def _released(self) -> None:

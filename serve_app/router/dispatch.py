@@ -2,16 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from random import Random
 
 from serve_app.errors import NoReplica, PoolBusy, ReplicaLost
 from serve_app.metrics import Metrics
 from serve_app.pools.directory import Directory
 from serve_app.pools.pool import Lease, Pool
-from serve_app.router.policy import decide, healthy
-from serve_app.types import Call, Decision, Effort, Head, RequestFeatures, Rules
+from serve_app.router.policy import Policy, healthy
+from serve_app.types import Call, Decision, Effort, Head, PoolSnapshot, ReplicaSnapshot, RequestFeatures
 
 logger = logging.getLogger("ray.serve")
 
@@ -65,11 +65,18 @@ async def _head(pool: Pool, lease: Lease) -> Head:
 class Router:
     """Decides, leases, and tries the next replica while nothing has been sent to the client."""
 
-    def __init__(self, directory: Directory, rules: Rules, metrics: Metrics, rng: Random) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        policy: Policy,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` must be that of the directory's pools."""
         self._directory = directory
-        self._rules = rules
+        self._policy = policy
         self._metrics = metrics
-        self._rng = rng
+        self._clock = clock
 
     async def run(self) -> None:
         """Keep the view of the pools fresh, for ever."""
@@ -90,7 +97,7 @@ class Router:
                 final = refusal or error
                 raise final from final.__cause__
             pool = self._directory.pools[decision.pool]
-            lease = pool.acquire(decision.replica, call)
+            lease = pool.acquire(decision.replica, call, features.prompt_tokens)
             try:
                 head = await _head(pool, lease)
             except (PoolBusy, ReplicaLost) as error:
@@ -112,7 +119,7 @@ class Router:
         deadline = asyncio.get_running_loop().time() + (0 if tried else ABSENT_PATIENCE_S)
         while True:
             try:
-                return decide(features, self._directory.snapshots(), self._rules, self._rng, tried)
+                return self._policy.decide(features, self._directory.snapshots(), self._clock(), tried)
             except NoReplica:
                 if asyncio.get_running_loop().time() >= deadline:
                     raise
@@ -120,12 +127,15 @@ class Router:
 
     def num_healthy(self) -> dict[str, int]:
         """Return the number of healthy replicas of each pool."""
-        return {pool.name: len(healthy(pool, self._rules)) for pool in self._directory.snapshots()}
+        return {pool.name: len(self._healthy(pool)) for pool in self._directory.snapshots()}
 
     def unready(self) -> list[Effort]:
         """Return the efforts whose own pools have no healthy replica now."""
         pools = self._directory.snapshots()
-        return [e for e in Effort if not any(e in p.efforts and healthy(p, self._rules) for p in pools)]
+        return [e for e in Effort if not any(e in p.efforts and self._healthy(p) for p in pools)]
+
+    def _healthy(self, pool: PoolSnapshot) -> list[ReplicaSnapshot]:
+        return healthy(pool, self._policy.rules, self._clock())
 
     async def engine_metrics(self) -> list[tuple[str, str, bytes]]:
         """Return (pool, replica, Prometheus text) of every replica that answers."""

@@ -20,7 +20,8 @@ from serve_app.metrics import Metrics
 from serve_app.pools.directory import Directory
 from serve_app.pools.pool import Pool
 from serve_app.router.dispatch import Router
-from serve_app.types import Call, Effort, Head, Rules
+from serve_app.router.policy import Policy
+from serve_app.types import Call, Effort, Head, PoolSnapshot, Rules
 from tests.bench.load import Job, prompts
 
 CHUNK = b'data: {"choices":[{"delta":{"content":" and so on"},"finish_reason":null}]}\n\n'
@@ -73,10 +74,10 @@ async def measure(num_requests: int) -> float:
     """Return processor ms a request, after a tenth of them to warm up."""
     head = Head(200, ((b"content-type", b"text/event-stream"),))
     backend = ForgetfulBackend({"replica": (head, *[CHUNK] * NUM_CHUNKS)})
-    pools = {"pool": Pool("pool", frozenset(Effort), backend)}
+    pools = {"pool": Pool(PoolSnapshot("pool", frozenset(Effort)), backend)}
     metrics = Metrics("ingress")
     rules = Rules(max_age_s=float("inf"))
-    router = Router(Directory(pools, period_s=1.0), rules, metrics, Random(1))
+    router = Router(Directory(pools, period_s=1.0), Policy(rules, {}, Random(1)), metrics)
     await pools["pool"].refresh()
     limits = Ingress(auth=Auth(open=True))
     gate = Gate(limits, "127.0.0.1", metrics)

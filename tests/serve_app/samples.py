@@ -20,7 +20,8 @@ from serve_app.metrics import Metrics
 from serve_app.pools.directory import Directory
 from serve_app.pools.pool import Pool
 from serve_app.router.dispatch import Router
-from serve_app.types import Call, Effort, Head, Rules
+from serve_app.router.policy import Policy
+from serve_app.types import Call, Effort, Head, PoolSnapshot, Rules
 
 CALL = Call("POST", "/v1/chat/completions", body=b"{}")
 
@@ -108,8 +109,11 @@ def system(
     scripts = {"throughput": dict(throughput), "latency": dict(latency or {})}
     backends = {name: ScriptedBackend(s, dict(num_ongoing or {})) for name, s in scripts.items()}
     efforts = {"throughput": Effort.NONE, "latency": Effort.HIGH}
-    pools = {name: Pool(name, frozenset({efforts[name]}), backends[name], clock=clock) for name in scripts}
-    router = Router(Directory(pools, period_s), rules or Rules(), metrics, Random(0))
+    pools = {
+        name: Pool(PoolSnapshot(name, frozenset({efforts[name]})), backends[name], clock) for name in scripts
+    }
+    policy = Policy(rules or Rules(), {}, Random(0))
+    router = Router(Directory(pools, period_s), policy, metrics, clock)
     return System(router, pools, backends, metrics, clock)
 
 

@@ -5,8 +5,11 @@ import pytest
 from serve_app.engine.scripted import OK, ScriptedBackend, Step
 from serve_app.errors import ReplicaLost
 from serve_app.pools.pool import Lease, Pool
-from serve_app.types import Effort, PoolSnapshot, ReplicaSnapshot
+from serve_app.types import Effort, PoolSnapshot, ReplicaReport, ReplicaSnapshot
 from tests.serve_app.samples import CALL, Clock, gather, head
+
+TRAITS = PoolSnapshot("throughput", frozenset({Effort.NONE}), max_num_seqs=64)
+A, B = ReplicaReport("a", 3), ReplicaReport("b")
 
 
 @pytest.fixture
@@ -24,25 +27,29 @@ def backend() -> ScriptedBackend:
 @pytest.fixture
 def pool(backend: ScriptedBackend, clock: Clock) -> Pool:
     """A pool over the two replicas that has not heard from them yet."""
-    return Pool("throughput", frozenset({Effort.NONE}), backend, clock=clock)
+    return Pool(TRAITS, backend, clock)
 
 
 async def test_nothing_is_known_at_first(pool: Pool) -> None:
     """Before the first report a pool has no replicas."""
-    assert pool.snapshot() == PoolSnapshot("throughput", frozenset({Effort.NONE}), ())
+    assert pool.snapshot() == TRAITS
     assert repr(pool) == "<Pool throughput: 0 replicas, 0 leases>"
 
 
 async def test_load_is_reported_plus_leased_since(pool: Pool, clock: Clock) -> None:
     """Requests sent since the report count on top of it, until the next report counts them itself."""
     await pool.refresh()
-    pool.acquire("a", CALL)
-    pool.acquire("a", CALL)
+    reported_at_s = clock.now_s
+    pool.acquire("a", CALL, 100)
+    pool.acquire("a", CALL, 20)
     clock.now_s += 1.5
-    assert pool.snapshot().replicas == (ReplicaSnapshot("a", 5, 1.5), ReplicaSnapshot("b", 0, 1.5))
+    a, b = pool.snapshot().replicas
+    assert a == ReplicaSnapshot(A, reported_at_s, num_leased=2, leased_tokens=120)
+    assert a.load == 5
+    assert b == ReplicaSnapshot(B, reported_at_s)
 
     await pool.refresh()
-    assert pool.snapshot().replicas == (ReplicaSnapshot("a", 3, 0.0), ReplicaSnapshot("b", 0, 0.0))
+    assert pool.snapshot().replicas == (ReplicaSnapshot(A, clock.now_s), ReplicaSnapshot(B, clock.now_s))
 
 
 async def test_a_snapshot_does_not_change(pool: Pool) -> None:
@@ -78,11 +85,15 @@ async def test_while_one_is_silent_all_that_were_known_age(
 ) -> None:
     """A silent replica has no name, so each known one that did not report may be it."""
     await pool.refresh()
+    first_s = clock.now_s
     clock.now_s += 1.5
     backend.num_silent = 1
     backend.replicas.pop("a")
     await pool.refresh()
-    assert [(r.replica, r.age_s) for r in pool.snapshot().replicas] == [("a", 1.5), ("b", 0.0)]
+    assert [(r.replica, r.reported_at_s) for r in pool.snapshot().replicas] == [
+        ("a", first_s),
+        ("b", clock.now_s),
+    ]
     backend.num_silent = 0
     await pool.refresh()
     assert not pool.has("a")
@@ -97,11 +108,12 @@ async def test_a_failed_refresh_leaves_the_reports_to_age(
         raise RuntimeError("no controller")
 
     await pool.refresh()
+    first_s = clock.now_s
     backend.on_reports = fail
     clock.now_s += 4
     with pytest.raises(RuntimeError, match="no controller"):
         await pool.refresh()
-    assert {r.age_s for r in pool.snapshot().replicas} == {4.0}
+    assert {r.reported_at_s for r in pool.snapshot().replicas} == {first_s}
 
 
 async def test_repr_counts_replicas_and_leases(pool: Pool) -> None:
@@ -126,7 +138,7 @@ async def test_a_suspect_replica_may_still_be_leased(pool: Pool) -> None:
 def leased(*script: Step) -> tuple[Pool, Lease, ScriptedBackend]:
     """Return a lease on a replica that replays `script`, with its pool and backend."""
     backend = ScriptedBackend({"a": script})
-    pool = Pool("p", frozenset({Effort.NONE}), backend)
+    pool = Pool(TRAITS, backend)
     return pool, pool.acquire("a", CALL), backend
 
 

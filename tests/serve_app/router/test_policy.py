@@ -1,5 +1,6 @@
 """The routing policy, case by case, and what holds for every case."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from random import Random
 
@@ -8,12 +9,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from serve_app.errors import InvalidRequest, NoReplica
-from serve_app.router.policy import decide, healthy, least_loaded
+from serve_app.router.policy import Policy, healthy, least_loaded
 from serve_app.types import (
     Decision,
     Effort,
     PoolSnapshot,
     Reason,
+    ReplicaReport,
     ReplicaSnapshot,
     RequestFeatures,
     Rules,
@@ -21,12 +23,29 @@ from serve_app.types import (
 
 RULES = Rules(spill_over=True, max_age_s=2.0)
 HOME_ONLY = Rules(spill_over=False, max_age_s=2.0)
+NOW_S = 100.0
 FRESH, STALE = 0.5, 2.5
+
+
+def replica(name: str, load: int, age_s: float) -> ReplicaSnapshot:
+    """Return what is known of a replica with that many requests, from a report that old."""
+    return ReplicaSnapshot(ReplicaReport(name, load), NOW_S - age_s)
+
+
+def decide(
+    features: RequestFeatures,
+    pools: tuple[PoolSnapshot, ...],
+    rules: Rules,
+    rng: Random,
+    tried: Collection[str] = (),
+) -> Decision:
+    """Return what a fresh policy decides."""
+    return Policy(rules, {}, rng).decide(features, pools, NOW_S, tried)
 
 
 def pool(name: str, effort: Effort, *replicas: tuple[str, int, float]) -> PoolSnapshot:
     """Return a pool for one effort; each replica is (name, load, age)."""
-    return PoolSnapshot(name, frozenset({effort}), tuple(ReplicaSnapshot(*r) for r in replicas))
+    return PoolSnapshot(name, frozenset({effort}), tuple(replica(*r) for r in replicas))
 
 
 def throughput(*replicas: tuple[str, int, float]) -> PoolSnapshot:
@@ -228,7 +247,7 @@ def test_plain_decoding_without_a_healthy_replica() -> None:
 
 def test_equals_are_drawn_by_lot() -> None:
     """Equally loaded replicas share the requests, and a loaded one gets none."""
-    replicas = [ReplicaSnapshot("a", 1, 0), ReplicaSnapshot("b", 1, 0), ReplicaSnapshot("c", 2, 0)]
+    replicas = [replica("a", 1, 0), replica("b", 1, 0), replica("c", 2, 0)]
     rng = Random(0)
     drawn = [least_loaded(replicas, rng).replica for _ in range(200)]
     assert 60 < drawn.count("a") < 140
@@ -238,7 +257,7 @@ def test_equals_are_drawn_by_lot() -> None:
 def test_healthy_keeps_order() -> None:
     """The filter drops the stale and the tried, and nothing else."""
     some = throughput(("a", 0, FRESH), ("b", 0, STALE), ("c", 0, FRESH), ("d", 0, FRESH))
-    assert [r.replica for r in healthy(some, RULES, {"c"})] == ["a", "d"]
+    assert [r.replica for r in healthy(some, RULES, NOW_S, {"c"})] == ["a", "d"]
 
 
 @st.composite
@@ -253,9 +272,7 @@ def situations(draw: st.DrawFn) -> tuple[tuple[PoolSnapshot, ...], Rules, frozen
         PoolSnapshot(
             name,
             draw(efforts),
-            tuple(
-                ReplicaSnapshot(f"{name}{i}", draw(loads), draw(ages)) for i in range(draw(st.integers(0, 4)))
-            ),
+            tuple(replica(f"{name}{i}", draw(loads), draw(ages)) for i in range(draw(st.integers(0, 4)))),
         )
         for name in "abc"[: draw(st.integers(0, 3))]
     )
@@ -275,7 +292,7 @@ def test_every_decision(
         (p.name, r.replica): (p, r)
         for p in pools
         for r in p.replicas
-        if r.age_s <= rules.max_age_s and r.replica not in tried
+        if NOW_S - r.reported_at_s <= rules.max_age_s and r.replica not in tried
     }
     home = {key for key, (p, _) in usable.items() if effort in p.efforts}
     allowed = home or (set(usable) if rules.spill_over else set())
