@@ -152,8 +152,8 @@ class ReplicaReport:
 
     @property
     def acceptance_length(self) -> float:
-        """Mean tokens that a step yields for each sequence."""
-        return 1.0 + sum(self.acceptance)
+        """Mean tokens that a step yields for each sequence with the draft tokens in force."""
+        return 1.0 + sum(self.acceptance[: self.draft_tokens])
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,11 +201,11 @@ class Reason(StrEnum):
     EFFORT = "effort"
     """The pool serves this effort."""
     SHAPE = "shape"
-    """A rule of the configuration prefers the pool for a request of this effort and shape."""
+    """A rule of the configuration names the pool, or excludes others, for a request of this shape."""
     PLAIN_DECODING = "plain-decoding"
     """The request uses what an engine with a draft head does not honour."""
-    DRAFT_LIMIT = "draft-limit"
-    """The request may grow longer than the home pool's draft head proposes for."""
+    LENGTH = "length"
+    """The request may grow longer than the home pool, or its draft head, can take."""
     SPILL_OVER = "spill-over"
     """Home is predicted to miss the effort's targets, and this pool to be done sooner."""
     CACHED = "cached"
@@ -216,8 +216,7 @@ class Reason(StrEnum):
     """A replica tried before failed ahead of its first byte."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """What a request is predicted to see at one replica."""
 
     wait_s: float
@@ -299,7 +298,9 @@ class Rules:
     """The first one that covers a request says which pools are its home; else those that serve its effort."""
     avoid_speculation: frozenset[Shape] = frozenset()
     """Shapes that no engine with a draft head gets."""
-    targets: Mapping[Effort, Targets] = field(default_factory=dict)
+    targets: Mapping[Effort, Targets] = field(
+        default_factory=lambda: {Effort.NONE: Targets(ttft_s=5.0), Effort.HIGH: Targets(ttft_s=2.0)}
+    )
     answer_tokens: Mapping[Effort, int] = field(default_factory=lambda: {Effort.NONE: 256, Effort.HIGH: 1024})
     """How long an answer is expected to be, where the request does not allow less."""
     weights: Weights = Weights()

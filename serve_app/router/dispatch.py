@@ -10,7 +10,8 @@ from serve_app.errors import NoReplica, PoolBusy, ReplicaLost
 from serve_app.metrics import Metrics
 from serve_app.pools.directory import Directory
 from serve_app.pools.pool import Lease, Pool
-from serve_app.router.policy import Policy, healthy
+from serve_app.router.filters import healthy
+from serve_app.router.policy import Policy
 from serve_app.types import Call, Decision, Effort, Head, PoolSnapshot, ReplicaSnapshot, RequestFeatures
 
 logger = logging.getLogger("ray.serve")

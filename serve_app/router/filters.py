@@ -1,0 +1,57 @@
+"""Which pools and replicas may a request go to? Each filter has a name, which is what a refusal says.
+
+Pools may be refused for good, or be kept only as long as there is nothing better: what a request's length
+decides rests on an estimate, and vLLM's own answer about it is exact.
+"""
+
+from collections.abc import Collection
+
+from serve_app.types import Effort, PoolSnapshot, ReplicaSnapshot, RequestFeatures, Rules, Shape
+
+
+def speculation_refused(features: RequestFeatures, rules: Rules) -> tuple[str, ...]:
+    """Return the fields and shapes of the request that no engine with a draft head should get."""
+    shapes: Collection[Shape] = features.shapes & rules.avoid_speculation if rules.avoid_speculation else ()
+    return (*features.plain_decoding, *sorted(shapes))
+
+
+def too_long(pool: PoolSnapshot, features: RequestFeatures) -> str | None:
+    """Return which of a pool's lengths the request may outgrow: its context, its draft head's, or None."""
+    num_tokens = features.prompt_tokens + (features.max_tokens or 0)
+    if pool.max_model_len is not None and num_tokens > pool.max_model_len:
+        return "context"
+    if pool.draft_max_len is not None and num_tokens > pool.draft_max_len:
+        return "draft-limit"
+    return None
+
+
+def unavailable(
+    replica: ReplicaSnapshot, rules: Rules, now_s: float, tried: Collection[str] = ()
+) -> str | None:
+    """Return why a replica gets nothing now: it is silent, draining, or has failed this request; or None."""
+    if now_s - replica.reported_at_s > rules.max_age_s:
+        return "silent"
+    if replica.report.is_draining:
+        return "draining"
+    return "tried" if tried and replica.report.replica in tried else None
+
+
+def healthy(
+    pool: PoolSnapshot, rules: Rules, now_s: float, tried: Collection[str] = ()
+) -> list[ReplicaSnapshot]:
+    """Keep the replicas of a pool that are available, in their order."""
+    return [replica for replica in pool.replicas if unavailable(replica, rules, now_s, tried) is None]
+
+
+def places(pool: PoolSnapshot, effort: Effort, rules: Rules) -> float:
+    """Return how many requests of `effort` from another home a replica of the pool may hold, all told.
+
+    The rest of its places is the floor of the pool's own efforts.
+    """
+    floor = max((rules.floors.get(own, 0.0) for own in pool.efforts if own is not effort), default=0.0)
+    return pool.max_num_seqs * (1.0 - floor)
+
+
+def floored(replica: ReplicaSnapshot, num_places: float) -> str | None:
+    """Return "floor" where one more request would take a place that is kept free, or None."""
+    return "floor" if replica.load + 1 > num_places else None
