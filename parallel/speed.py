@@ -45,7 +45,12 @@ class Speculation:
 
     def head_for(self, target: ModelShape) -> ModelShape:
         """The head's shape for this target."""
-        return self.head or replace(target, layers=1, dense_layers=1, vision=None, draft=True)
+        return self.head or usual_head(target)
+
+
+def usual_head(target: ModelShape) -> ModelShape:
+    """The shape of a draft head that is not at hand: one dense layer of the target's sizes."""
+    return replace(target, layers=1, dense_layers=1, vision=None, draft=True)
 
 
 @dataclass(frozen=True)

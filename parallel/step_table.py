@@ -13,8 +13,8 @@ from parallel.model_shape import ModelShape
 CONTEXT_TOKENS = 2048
 """Mean context of the steps in a table. Context matters little on this model, whose cache is latents."""
 PROMPTS_TOKENS = (512, 8192)
-"""The two prompts that the straight line for reading goes through; from 256 to 16,384 tokens it is off by up to
-40 % on H200."""
+"""The two prompts that the straight line for reading goes through; from 256 to 16,384 tokens it is off the
+model by up to 40 % on H200."""
 CHUNK_TOKENS = 16_384
 
 

@@ -15,13 +15,13 @@ from serve_app.engine.arguments import engine_arguments
 from serve_app.engine.fit import fit
 from serve_app.engine.handle import HandleBackend
 from serve_app.engine.replica import EngineReplica
+from serve_app.engine.traits import step_tables, traits
 from serve_app.ingress.api import make_app
 from serve_app.ingress.gate import Gate
 from serve_app.metrics import Metrics
 from serve_app.pools import directory, pool
 from serve_app.router.dispatch import Router
 from serve_app.router.policy import Policy
-from serve_app.types import PoolSnapshot
 
 CALL_ENVIRONMENT = {"RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": "-1"}
 """For callers and called, where RAY_SERVE_THROUGHPUT_OPTIMIZED moves calls to gRPC: no limit to a message.
@@ -38,15 +38,7 @@ class IngressReplica:
     def __init__(self, settings: Settings, handles: Mapping[str, "DeploymentHandle[object]"]) -> None:
         self._settings = settings
         self._pools = {
-            name: pool.Pool(
-                PoolSnapshot(
-                    name,
-                    frozenset(settings.pools[name].efforts),
-                    speculates=settings.pools[name].speculation is not None,
-                ),
-                HandleBackend(handle),
-            )
-            for name, handle in handles.items()
+            name: pool.Pool(traits(settings, name), HandleBackend(handle)) for name, handle in handles.items()
         }
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -55,7 +47,7 @@ class IngressReplica:
         replica = serve.get_replica_context().replica_id.unique_id
         metrics = Metrics(replica)
         pools = directory.Directory(self._pools, settings.router.report_period_s)
-        policy = Policy(settings.router.rules(), {}, Random(replica))
+        policy = Policy(settings.router.rules(), step_tables(settings), Random(replica))
         router = Router(pools, policy, metrics)
         gate = Gate(settings.ingress, listens_on(), metrics)
         return make_app(router, settings.model, settings.ingress, metrics, gate)

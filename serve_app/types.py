@@ -289,7 +289,7 @@ class Preference:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The settings of the routing policy; `config/router.py` says what they mean to an operator."""
+    """The settings of the routing policy; `config/router.py` is what operators see of them."""
 
     spill_over: bool = True
     max_age_s: float = 2.0
@@ -307,5 +307,5 @@ class Rules:
     hysteresis: float = 0.2
     """Another pool must be predicted to be done in less than 1 - this of home's time; and home takes
     requests back when it meets (1 - this) times the targets."""
-    floors: Mapping[Effort, float] = field(default_factory=lambda: {Effort.HIGH: 0.5})
+    floors: Mapping[Effort, float] = field(default_factory=lambda: {Effort.NONE: 0.0, Effort.HIGH: 0.5})
     """Share of the places of a pool of this effort that requests of other homes leave free."""

@@ -5,40 +5,18 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from serve_app.config.base import Environment, Frozen, Name, PositiveSeconds
+from serve_app.config.base import Environment, Frozen, Name
 from serve_app.config.ingress import Ingress
 from serve_app.config.model import Model
 from serve_app.config.pool import Pool
 from serve_app.config.problems import problem_lines
+from serve_app.config.router import Router
 from serve_app.errors import ConfigError
-from serve_app.types import Effort, Rules
+from serve_app.types import Effort
 
 INGRESS_DEPLOYMENT = "ingress"
 DRAIN_MARGIN_S = 10.0
 """How much longer than the longest answer a replica drains."""
-
-
-class Router(Frozen):
-    """The routing policy."""
-
-    spill_over: bool = True
-    """Whether another pool serves when the effort's own pools have no healthy replica."""
-    report_period_s: PositiveSeconds = 0.25
-    """How often an ingress replica asks each engine replica for its state."""
-    max_age_s: PositiveSeconds = 2.0
-    """A replica whose last report is older counts as unhealthy."""
-
-    @model_validator(mode="after")
-    def _periods(self) -> Self:
-        if self.max_age_s <= self.report_period_s:
-            raise ValueError(
-                f"max_age_s={self.max_age_s:g} must be more than report_period_s={self.report_period_s:g}"
-            )
-        return self
-
-    def rules(self) -> Rules:
-        """Return the part that the policy reads."""
-        return Rules(spill_over=self.spill_over, max_age_s=self.max_age_s)
 
 
 class Settings(Frozen):
@@ -61,6 +39,22 @@ class Settings(Frozen):
         if missing := [effort.value for effort in Effort if effort not in served]:
             pools = ", ".join(f"{name}: {[e.value for e in p.efforts]}" for name, p in self.pools.items())
             raise ValueError(f"no pool serves effort {', '.join(map(repr, missing))} (pools: {pools})")
+        return self
+
+    @model_validator(mode="after")
+    def _rules_know_the_pools(self) -> Self:
+        for i, preference in enumerate(self.router.prefer):
+            if unknown := [name for name in preference.pools if name not in self.pools]:
+                raise ValueError(
+                    f"router.prefer.{i}.pools has {', '.join(map(repr, unknown))}; there are "
+                    f"{', '.join(map(repr, self.pools))}"
+                )
+        if self.router.avoid_speculation and all(pool.speculation for pool in self.pools.values()):
+            shapes = [shape.value for shape in self.router.avoid_speculation]
+            raise ValueError(
+                f"router.avoid_speculation={shapes} leaves no pool: all have speculation "
+                f"({', '.join(self.pools)})"
+            )
         return self
 
     def engine_environment(self, pool: str) -> Environment:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from parallel import hardware
+from parallel.cost import Engine
 from parallel.memory import CacheFormat, MemoryReport, WeightFormat, kv_bytes_per_token, kv_tokens
 from parallel.memory import rank_weight_bytes as weight_bytes
 from parallel.model_shape import MISTRAL_SMALL_4, ModelShape
@@ -39,13 +40,12 @@ def fit(settings: Settings, pool_name: str) -> Fit:
 def _fit(settings: Settings, pool_name: str) -> Fit:
     pool = settings.pools[pool_name]
     params = _params(settings.model.path)
-    shape = MISTRAL_SMALL_4 if params is None else ModelShape.from_params(params)
+    shape = _shape(params)
     weight_format = _weight_format(settings, pool, params)
     _check_length(pool, shape)
     draft = None
-    draft_params = _params(pool.speculation.draft) if pool.speculation else None
-    if draft_params is not None:
-        draft = weight_bytes(ModelShape.from_params(draft_params, draft=True), weight_format, pool.plan)
+    if (head := draft_shape(settings, pool_name)) is not None:
+        draft = weight_bytes(head, weight_format, pool.plan)
     cache_format = _cache_format(pool, weight_format)
     mla = settings.engine_environment(pool_name).get("VLLM_MLA_DISABLE") != "1"
     tokens = None
@@ -73,6 +73,28 @@ def _fit(settings: Settings, pool_name: str) -> Fit:
         kv_bytes_per_token=kv_bytes_per_token(shape, pool.plan, cache_format, mla=mla),
         num_kv_tokens=tokens,
     )
+
+
+def cost_engine(settings: Settings, pool_name: str) -> Engine | None:
+    """Return the pool's engine as the cost model takes it, or None when its device is not known."""
+    pool = settings.pools[pool_name]
+    if pool.gpu is None:
+        return None
+    params = _params(settings.model.path)
+    weight_format = _weight_format(settings, pool, params)
+    cache_format = _cache_format(pool, weight_format)
+    return Engine(hardware.gpu(pool.gpu), _shape(params), weight_format, pool.plan, cache_format)
+
+
+def draft_shape(settings: Settings, pool_name: str) -> ModelShape | None:
+    """Return the shape of the pool's draft head, or None when there is none, or not on this machine."""
+    speculation = settings.pools[pool_name].speculation
+    params = _params(speculation.draft) if speculation else None
+    return None if params is None else ModelShape.from_params(params, draft=True)
+
+
+def _shape(params: dict[str, Any] | None) -> ModelShape:
+    return MISTRAL_SMALL_4 if params is None else ModelShape.from_params(params)
 
 
 def _params(path: str) -> dict[str, Any] | None:

@@ -171,7 +171,7 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
         # Before the defaults, which may put a turn in front of those that the images are in.
         settled = await edge.images.settle(said, images)
         completed = defaults.completed(dialect, settled, applied, edge.model, edge.today())
-        wanted = features.of_request(completed, applied, admission.tenant, admission.priority)
+        wanted = features.of_request(completed, applied, admission.tenant, admission.priority, len(images))
         # What nobody had to change travels as it came.
         sent = body if completed is parsed else request_body.serialise(completed)
         return await edge.router.route(wanted, Call("POST", dialect.path, _forwarded(request), sent))

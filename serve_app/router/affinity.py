@@ -30,11 +30,7 @@ class Affinity:
         """Return for each replica that had a beginning of this prompt how many tokens the longest has."""
         found: dict[str, int] = {}
         for block in features.blocks:
-            holders = self._holders.get(block.key)
-            if holders is None:
-                # A longer beginning was sent only where this one was.
-                break
-            for replica in holders:
+            for replica in self._holders.get(block.key, ()):
                 found[replica] = block.num_tokens
         return found
 

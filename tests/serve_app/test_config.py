@@ -129,7 +129,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"router.spill": True}, "router.spill: unknown key; did you mean 'spill_over'?"),
     (
         {"router.zzz": 1},
-        "router.zzz: unknown key; known: max_age_s, report_period_s, spill_over",
+        "router.zzz: unknown key; known: answer_tokens, avoid_speculation, floors, hysteresis, max_age_s, "
+        "prefer, report_period_s, spill_over, targets, weights",
     ),
     ({"ingress.replica": 1}, "ingress.replica: unknown key; did you mean 'replicas'?"),
     ({f"{IMAGES}.http": True}, f"{IMAGES}.http: unknown key; did you mean 'https'?"),
@@ -268,7 +269,7 @@ def test_several_mistakes_give_several_lines() -> None:
         "model.nmae: unknown key; did you mean 'name'?",
         f"{T}.plan.tpp: unknown key; did you mean 'tp'?",
         f"{T}.plan.epp: unknown key; did you mean 'ep'?",
-        "router: max_age_s=0.1 must be more than report_period_s=0.25",
+        "router: max_age_s=0.1 must be more than report_period_s=0.2",
         "ingress.replicas: Input should be greater than or equal to 1, not 0",
     ]
     assert str(refused.value).splitlines() == refused.value.problems

@@ -18,7 +18,7 @@ def test_the_longest_common_beginning() -> None:
     affinity.remember(request(5), "c")
     assert affinity.cached_tokens(request(1, 2, 3, 9)) == {"a": 300, "b": 200}
     assert affinity.cached_tokens(request(1, 7)) == {"a": 100, "b": 100}
-    assert affinity.cached_tokens(request(8, 2)) == {}
+    assert affinity.cached_tokens(request(8, 9)) == {}
     assert affinity.cached_tokens(request()) == {}
 
 

@@ -1,0 +1,49 @@
+"""What is known of a pool from its settings alone."""
+
+from typing import Any
+
+import pytest
+
+from serve_app import config
+from serve_app.engine.traits import step_tables, traits
+from serve_app.types import Effort, PoolSnapshot
+from tests.serve_app.samples import args
+
+L = "pools.latency"
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({}, PoolSnapshot("latency", frozenset({Effort.HIGH}))),
+        (
+            {
+                f"{L}.engine": {"max_num_seqs": 8, "max_model_len": 8192},
+                f"{L}.speculation": {"draft": "deploy/pocket/eagle", "max_model_len": 4096},
+            },
+            PoolSnapshot("latency", frozenset({Effort.HIGH}), (), True, 8, 8192, 4096),
+        ),
+        (
+            {f"{L}.engine": {"max_num_seqs": 8}, f"{L}.plan": {"dp": 2}},
+            PoolSnapshot("latency", frozenset({Effort.HIGH}), max_num_seqs=16),
+        ),
+    ],
+)
+def test_traits(changes: dict[str, Any], wanted: PoolSnapshot) -> None:
+    """Efforts, draft head and limits; a replica of two groups has twice the places."""
+    assert traits(config.parse(args(changes)), "latency") == wanted
+
+
+def test_step_tables() -> None:
+    """A pool whose GPU is known has a table, one row for each number of draft tokens; another has none."""
+    changes = {
+        f"{L}.gpu": "H200",
+        f"{L}.engine": {"max_num_seqs": 16},
+        f"{L}.speculation": {"draft": "not-here", "max_draft_tokens": 2},
+        "model.path": "not-here",
+        "model.weight_format": "fp8",
+    }
+    (name, table), *others = step_tables(config.parse(args(changes))).items()
+    assert (name, others) == ("latency", [])
+    assert [len(row) for row in table.step_s] == [16, 16, 16]
+    assert 0.003 < table.step(1) < table.step(16) < table.step(16, 2) < 0.1
