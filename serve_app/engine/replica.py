@@ -45,9 +45,11 @@ class EngineReplica:
             join_cluster()
         self._id = serve.get_replica_context().replica_id.unique_id
         self._num_ongoing = 0
+        self._is_draining = False
         logger.info(f"pool {pool}: loading {arguments['model']}")
         self._server = await VllmServer.start(arguments)
         await readiness.check(self._server.call, model)
+        self._server.forget_stats()
         logger.info(f"pool {pool}: decoded a token at each effort, taking traffic")
         self._tasks = [
             asyncio.create_task(self._leave_when_errored()),
@@ -98,7 +100,19 @@ class EngineReplica:
 
     async def report(self) -> ReplicaReport:
         """Say what this replica is doing now."""
-        return ReplicaReport(self._id, self._num_ongoing)
+        return self._server.report(self._id, self._num_ongoing, self._is_draining)
+
+    def reconfigure(self, user_config: Mapping[str, Any]) -> None:
+        """Take Serve's `user_config`: with `draining: true` routers send this replica nothing new.
+
+        Serve calls it at the start, and for a changed value without a restart. Raises ValueError for
+        anything else in it.
+        """
+        match dict(user_config):
+            case {"draining": bool(is_draining), **others} if not others:
+                self._is_draining = is_draining
+            case given:
+                raise ValueError(f"user_config may have draining: true or false, not {given!r}")
 
     async def metrics(self) -> tuple[str, bytes]:
         """Return this replica's id and vLLM's metrics in Prometheus text form."""

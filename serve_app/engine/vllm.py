@@ -9,7 +9,8 @@ from typing import Any
 
 from serve_app.engine import asgi, grammars, response_parts, stream_errors, token_ids, validation
 from serve_app.engine.reasoning import as_clients_read_it
-from serve_app.types import Call, Head
+from serve_app.engine.stats import EngineStats
+from serve_app.types import Call, Head, ReplicaReport
 
 CHAT_PATH = "/v1/chat/completions"
 """The one route with reasoning under two names; in other dialects `reasoning` is something else."""
@@ -18,9 +19,10 @@ CHAT_PATH = "/v1/chat/completions"
 class VllmServer:
     """vLLM's FastAPI app and the engine behind it, in this process's event loop."""
 
-    def __init__(self, app: Any, engine: Any) -> None:
+    def __init__(self, app: Any, engine: Any, stats: EngineStats) -> None:
         self._app = app
         self._engine = engine
+        self._stats = stats
 
     @classmethod
     async def start(cls, arguments: Mapping[str, Any]) -> "VllmServer":
@@ -45,12 +47,14 @@ class VllmServer:
         usage = UsageContext.OPENAI_API_SERVER
         config = engine_args.create_engine_config(usage_context=usage)
         require(config)
+        stats = EngineStats()
         engine = AsyncLLM.from_vllm_config(
             config,
             usage_context=usage,
             enable_log_requests=engine_args.enable_log_requests,
             aggregate_engine_logging=engine_args.aggregate_engine_logging,
             disable_log_stats=engine_args.disable_log_stats,
+            stat_loggers=[stats.logger],
         )
         stream_errors.install()
         token_ids.install()
@@ -68,7 +72,7 @@ class VllmServer:
             raise
         # vLLM's error handler asks its uvicorn server to exit; a replica has none and leaves by itself.
         app.state.server = SimpleNamespace(should_exit=False)
-        return cls(app, engine)
+        return cls(app, engine, stats)
 
     def call(self, call: Call) -> AsyncGenerator[Head | bytes, None]:
         """Run one HTTP call through vLLM's app; see `asgi.stream` for what is yielded and how it ends."""
@@ -80,6 +84,15 @@ class VllmServer:
     def errored(self) -> bool:
         """Whether the engine is dead. It does not come back."""
         return bool(self._engine.errored)
+
+    def report(self, replica: str, num_ongoing: int, is_draining: bool) -> ReplicaReport:
+        """Say what the engine is doing, of the replica of that name with so many requests under way."""
+        prefill_tokens = self._engine.output_processor.get_num_queued_tokens()
+        return self._stats.report(replica, num_ongoing, prefill_tokens, is_draining)
+
+    def forget_stats(self) -> None:
+        """Forget what has been measured until now."""
+        self._stats.forget()
 
     async def log_stats(self, period_s: float) -> None:
         """Log the engine's throughput and cache use every `period_s` seconds, as vLLM's server does."""

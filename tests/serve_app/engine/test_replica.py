@@ -21,6 +21,10 @@ class Server:
         self.calls: list[Call] = []
         self.num_closed = 0
 
+    def report(self, replica: str, num_ongoing: int, is_draining: bool) -> ReplicaReport:
+        """Say what it was told."""
+        return ReplicaReport(replica, num_ongoing, is_draining=is_draining)
+
     async def call(self, call: Call) -> AsyncGenerator[Head | bytes, None]:
         """Replay the script."""
         self.calls.append(call)
@@ -37,6 +41,7 @@ class Replica(EngineReplica):
     def __init__(self, server: Any) -> None:
         self._id = "r1"
         self._num_ongoing = 0
+        self._is_draining = False
         self._server = server
 
     def __del__(self) -> None:  # type: ignore[override]  # Serve awaits it; here nobody would
@@ -96,6 +101,21 @@ async def test_an_engine_that_dies_in_a_stream(kind: bytes, is_dead: bool) -> No
             await anext(stream)
     else:
         assert await anext(stream) == b"b"
+
+
+async def test_draining() -> None:
+    """Serve's user_config says whether the replica drains, and may say it again."""
+    replica = Replica(Server())
+    for is_draining in (True, False):
+        replica.reconfigure({"draining": is_draining})
+        assert await replica.report() == ReplicaReport("r1", is_draining=is_draining)
+
+
+@pytest.mark.parametrize("given", [{"draining": 1}, {"drain": True}, {"draining": True, "x": 1}, {}])
+def test_another_user_config_is_refused(given: dict[str, Any]) -> None:
+    """Anything but draining: true or false is named."""
+    with pytest.raises(ValueError, match="user_config may have draining: true or false, not"):
+        Replica(Server()).reconfigure(given)
 
 
 async def test_metrics_and_health() -> None:
