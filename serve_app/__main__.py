@@ -1,4 +1,4 @@
-"""`python -m serve_app check|up FILE|key`: look at a serve file, bring it up on this machine, make a key."""
+"""`python -m serve_app check|up|explain FILE|key`: look at a serve file, bring it up, ask it, make a key."""
 
 import argparse
 import sys
@@ -16,6 +16,13 @@ def main(argv: list[str] | None = None) -> int:
         ("up", "start Ray and FILE on this machine, ask one question at each effort, serve until Ctrl-C"),
     ):
         commands.add_parser(name, help=what, description=what).add_argument("file", type=Path)
+    what = "say where a request would go under FILE and why, without starting anything"
+    explain = commands.add_parser("explain", help=what, description=what)
+    explain.add_argument("file", type=Path)
+    explain.add_argument("request", type=Path, help="the request's JSON body")
+    explain.add_argument("--route", default="/v1/chat/completions", help="the path it is sent to")
+    explain.add_argument("--snapshots", type=Path, help="replicas by pool, as JSON; all are idle without")
+    explain.add_argument("--json", action="store_true", help="for programs")
     what = "make an API key: print it, this once, and the line for the keys file, which has only its hash"
     key = commands.add_parser("key", help=what, description=what)
     key.add_argument("--tenant", default="default", help="the name of who will hold it")
@@ -27,6 +34,14 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         file = serve_file.load(options.file)
+        if options.command == "explain":
+            from serve_app import explain as explanation
+
+            explained = explanation.explained(
+                file.settings, options.route, options.request, options.snapshots
+            )
+            print(explanation.as_json(explained) if options.json else explanation.as_text(explained))
+            return 0
         file.refuse_closed()
         if options.command == "check":
             from serve_app.report import report

@@ -1,6 +1,7 @@
 """What does a serve file resolve to? Said before anything starts."""
 
 import json
+from dataclasses import asdict
 
 from parallel.hardware import GIB
 from serve_app.config import Settings
@@ -21,11 +22,20 @@ def report(file: ServeFile) -> str:
         f"ingress  {ingress.replicas} at {file.url}, body up to {ingress.max_body_bytes} bytes, "
         f"answer within {ingress.request_timeout_s:g} s (replicas drain for {settings.drain_s:g} s)",
         f"access   {_access(file)}",
-        f"router   spill over: {'yes' if settings.router.spill_over else 'no'}",
+        f"router   spill over: {'yes' if settings.router.spill_over else 'no'}; {_targets(settings)}",
     ]
     for name in settings.pools:
         lines += ["", *_pool_lines(settings, name)]
     return "\n".join(lines)
+
+
+def _targets(settings: Settings) -> str:
+    rules = settings.router.rules()
+    said = []
+    for effort, targets in rules.targets.items():
+        held = {name: value for name, value in asdict(targets).items() if value is not None}
+        said.append(f"{effort}: {', '.join(f'{k} {v:g}' for k, v in held.items()) or 'no targets'}")
+    return "; ".join(said)
 
 
 def _access(file: ServeFile) -> str:

@@ -11,7 +11,7 @@ logger = logging.getLogger("ray.serve")
 
 
 class Directory:
-    """The pools by name, refreshed every `period_s` seconds while `run` runs."""
+    """The pools by name, refreshed every `period_s` seconds, or as often as they answer, while `run` runs."""
 
     def __init__(self, pools: Mapping[str, Pool], period_s: float) -> None:
         self.pools = dict(pools)
@@ -22,13 +22,16 @@ class Directory:
         await asyncio.gather(*(self._keep_fresh(pool) for pool in self.pools.values()))
 
     async def _keep_fresh(self, pool: Pool) -> None:
+        loop = asyncio.get_running_loop()
         while True:
+            next_s = loop.time() + self._period_s
             try:
                 await pool.refresh()
             except Exception:
                 # The policy distrusts what is old, so a failed refresh needs no other handling.
                 logger.exception(f"could not refresh {pool!r}")
-            await asyncio.sleep(self._period_s)
+            # A round that took long is not followed by a pause of a whole period.
+            await asyncio.sleep(max(0.0, next_s - loop.time()))
 
     def snapshots(self) -> tuple[PoolSnapshot, ...]:
         """Return what is known of every pool."""

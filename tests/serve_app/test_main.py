@@ -1,5 +1,6 @@
 """The command line: exit status, and where each line goes."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,18 @@ def test_check_of_a_wrong_file(tmp_path: Path, capsys: pytest.CaptureFixture[str
         "model.nmae: unknown key; did you mean 'name'?",
         "pools.latency.plan: tp=0 must be a whole number of at least 1",
     ]
+
+
+def test_explain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A request's way is explained on stdout, as text or JSON; a body that cannot be read gives status 2."""
+    request = tmp_path / "request.json"
+    request.write_text('{"messages": [{"role": "user", "content": "hi"}]}')
+    assert main(["explain", str(LOCAL), str(request)]) == 0
+    assert capsys.readouterr().out.endswith("decision  throughput, throughput-1: effort\n")
+    assert main(["explain", str(LOCAL), str(request), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["decision"]["pool"] == "throughput"
+    assert main(["explain", str(LOCAL), str(tmp_path / "missing.json")]) == 2
+    assert "missing.json: No such file" in capsys.readouterr().err
 
 
 def test_check_of_a_plan_that_cannot_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
