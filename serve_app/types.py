@@ -131,6 +131,8 @@ class ReplicaReport:
     """Share of the KV cache that is in use, 0 to 1."""
     prefill_tokens: int = 0
     """Prompt tokens that wait to be read, or are being read."""
+    stalled_s: float = 0.0
+    """Since the engine's last step, where it has something to do."""
     batch_size: float | None = None
     """Mean sequences that got a token in a step."""
     ttft_s: float | None = None

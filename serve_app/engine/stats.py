@@ -11,6 +11,9 @@ from serve_app.types import ReplicaReport
 
 HALF_LIFE_S = 5.0
 """Means are over what happened lately: after so long a sample counts half."""
+LEAST_SAMPLES = 0.01
+"""A mean is forgotten when its samples have faded to less: else a replica that was slow once, and is avoided
+for it, would never be seen to have recovered. That takes half a minute for one sample, more for many."""
 
 
 class EngineStats:
@@ -21,6 +24,8 @@ class EngineStats:
         self._recent = Recent(clock)
         self._states: dict[int, Any] = {}
         self._num_cores = 0
+        self._moved_at_s = clock()
+        """When a core last took a step, or was seen to have nothing to do."""
         self._max_draft_tokens = 0
 
     def logger(self, vllm_config: Any, _: int = 0) -> "StepLogger":
@@ -36,6 +41,7 @@ class EngineStats:
 
     def record(self, core: int, state: Any, step: Any) -> None:
         """Take in a step of a core: vLLM's SchedulerStats and IterationStats, either of which may be None."""
+        self._moved_at_s = self._clock()
         if state is not None:
             self._states[core] = state
         if step is None:
@@ -66,7 +72,11 @@ class EngineStats:
         self, replica: str, num_ongoing: int, prefill_tokens: int, is_draining: bool = False
     ) -> ReplicaReport:
         """Say what the engine is doing. After its last request a core takes no step that would say so."""
+        self._recent.fade()
         mean = self._recent.mean
+        now_s = self._clock()
+        if not num_ongoing:
+            self._moved_at_s = now_s
         states = list(self._states.values()) if num_ongoing else []
         batch_size = mean("batch_size")
         draft_tokens = mean("draft_tokens")
@@ -78,6 +88,7 @@ class EngineStats:
             num_waiting=sum(state.num_waiting_reqs + state.num_skipped_waiting_reqs for state in states),
             kv_usage=max((state.kv_cache_usage for state in states), default=0.0),
             prefill_tokens=prefill_tokens,
+            stalled_s=now_s - self._moved_at_s,
             batch_size=None if batch_size is None else batch_size * self._num_cores,
             ttft_s=mean("ttft_s"),
             per_token_s=mean("per_token_s"),
@@ -133,6 +144,6 @@ class Recent:
         self._sums[name] = before + total, num_before + count
 
     def mean(self, name: str) -> float | None:
-        """Return the mean, or None where there has been no sample."""
+        """Return the mean, or None where there has been no sample lately."""
         total, count = self._sums.get(name, (0.0, 0.0))
-        return total / count if count else None
+        return total / count if count >= LEAST_SAMPLES else None

@@ -82,6 +82,8 @@ class Pool:
     num_leases: int = 0
     _replicas: dict[str, ReplicaSnapshot] = field(default_factory=dict)
     _suspects: set[str] = field(default_factory=set)
+    _snapshot: PoolSnapshot | None = None
+    """The last one, until something changes."""
 
     @property
     def name(self) -> str:
@@ -99,10 +101,12 @@ class Pool:
         heard = {r.replica: ReplicaSnapshot(r, now) for r in reports if r}
         self._replicas = dict(sorted((kept | heard).items()))
         self._suspects = (self._suspects - heard.keys()) & self._replicas.keys()
+        self._snapshot = None
 
     def suspect(self, replica: str) -> None:
         """Show a replica that failed in no snapshot until it reports again."""
         self._suspects.add(replica)
+        self._snapshot = None
 
     def has(self, replica: str) -> bool:
         """Whether the replica is there, as far as is known."""
@@ -110,8 +114,10 @@ class Pool:
 
     def snapshot(self) -> PoolSnapshot:
         """Return what is known now; it does not change afterwards."""
-        shown = (r for name, r in self._replicas.items() if name not in self._suspects)
-        return replace(self.traits, replicas=tuple(shown))
+        if self._snapshot is None:
+            shown = (r for name, r in self._replicas.items() if name not in self._suspects)
+            self._snapshot = replace(self.traits, replicas=tuple(shown))
+        return self._snapshot
 
     def acquire(self, replica: str, call: Call, prompt_tokens: int = 0) -> Lease:
         """Send `call` to `replica`. The caller must release the lease, or read its body to the end.
@@ -125,6 +131,7 @@ class Pool:
                 num_leased=known.num_leased + 1,
                 leased_tokens=known.leased_tokens + prompt_tokens,
             )
+            self._snapshot = None
         return Lease(replica, self.backend.open(replica, call), self._released)
 
     def _released(self) -> None:

@@ -45,8 +45,10 @@ class Affinity:
         # again: a dict keeps the order of insertion.
         for block in reversed(features.blocks):
             known = holders.pop(block.key, ())
-            others = tuple(holder for holder in known if holder != replica)
-            holders[block.key] = (replica, *others[: MAX_HOLDERS - 1])
+            if not known or known[0] != replica:
+                others = [holder for holder in known if holder != replica]
+                known = (replica, *others[: MAX_HOLDERS - 1])
+            holders[block.key] = known
         _trim(holders, self._max_blocks)
         if features.session:
             self._sessions.pop(features.session, None)

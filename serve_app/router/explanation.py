@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from serve_app.errors import InvalidRequest, NoReplica
 from serve_app.router.filters import floored, places, speculation_refused, too_long, unavailable
-from serve_app.router.policy import Homes, Policy
+from serve_app.router.policy import Case, Homes, Policy
 from serve_app.router.scorers import SCORERS, score, weighed
 from serve_app.types import Decision, PoolSnapshot, Prediction, RequestFeatures, Rules
 
@@ -58,9 +58,10 @@ def explain(
         verdicts = tuple(PoolVerdict(p.name, _refusal(p, features, policy.rules) or "-") for p in pools)
         return Explanation(features, verdicts, (), None, error.message)
     verdicts = tuple(PoolVerdict(pool.name, _verdict(pool, homes, features, policy.rules)) for pool in pools)
+    case = policy.case(features, now_s, tried)
     replicas = (
-        *_replicas(policy, features, homes.home, now_s, tried, guest=False),
-        *_replicas(policy, features, homes.away, now_s, tried, guest=True),
+        *_replicas(policy, case, homes.home, guest=False),
+        *_replicas(policy, case, homes.away, guest=True),
     )
     try:
         decision = policy.decide(features, pools, now_s, tried)
@@ -84,25 +85,18 @@ def _refusal(pool: PoolSnapshot, features: RequestFeatures, rules: Rules) -> str
 
 
 def _replicas(
-    policy: Policy,
-    features: RequestFeatures,
-    pools: Collection[PoolSnapshot],
-    now_s: float,
-    tried: Collection[str],
-    guest: bool,
+    policy: Policy, case: Case, pools: Collection[PoolSnapshot], guest: bool
 ) -> list[ReplicaVerdict]:
-    rules, targets = policy.rules, policy.targets(features.effort)
-    candidates = {
-        (one.pool.name, one.replica.replica): one
-        for one in policy.candidates(features, pools, now_s, tried, guest)
-    }
+    effort = case.features.effort
+    rules, targets = policy.rules, policy.targets(effort)
+    candidates = {(one.pool.name, one.replica.replica): one for one in policy.candidates(case, pools, guest)}
     verdicts = []
     for pool in pools:
         for replica in pool.replicas:
             one = candidates.get((pool.name, replica.replica))
             if one is None:
-                dropped_by = unavailable(replica, rules, now_s, tried) or floored(
-                    replica, places(pool, features.effort, rules)
+                dropped_by = unavailable(replica, rules, case.now_s, case.tried) or floored(
+                    replica, places(pool, effort, rules)
                 )
                 verdicts.append(ReplicaVerdict(pool.name, replica.replica, dropped_by))
                 continue

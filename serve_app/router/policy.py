@@ -32,6 +32,21 @@ from serve_app.types import (
 NO_TARGETS = Targets()
 
 
+class Case(NamedTuple):
+    """A request at the moment of its decision."""
+
+    features: RequestFeatures
+    now_s: float
+    tried: Collection[str]
+    """Replicas that failed it before its first byte."""
+    answer_tokens: float
+    """How long its answer is expected to be."""
+    cached: Mapping[str, int]
+    """Tokens of its prompt that replicas are believed to have cached."""
+    session: str | None
+    """The replica that had the session's last request."""
+
+
 class Homes(NamedTuple):
     """The pools that may serve a request."""
 
@@ -77,8 +92,9 @@ class Policy:
         request before its first byte. Raises InvalidRequest when no pool could ever serve it, NoReplica
         when nothing is left; that message names the effort and every pool's count of healthy replicas.
         """
+        case = self.case(features, now_s, tried)
         homes = self.homes(features, pools)
-        choice = self.choose(features, homes, now_s, tried)
+        choice = self.choose(case, homes)
         if choice is None:
             able = [pool for pool in pools if pool in homes.home or pool in homes.away]
             counts = ", ".join(f"{p.name}: {len(healthy(p, self.rules, now_s, tried))}" for p in able)
@@ -92,6 +108,14 @@ class Policy:
         chosen = pick(choice.candidates, scores, self._rng)
         self._affinity.remember(features, chosen.replica.replica)
         return Decision(chosen.pool.name, chosen.replica.replica, choice.reason, chosen.predicted)
+
+    def case(self, features: RequestFeatures, now_s: float, tried: Collection[str] = ()) -> Case:
+        """Put together what is known of a request."""
+        answer_tokens = float(self.rules.answer_tokens[features.effort])
+        if features.max_tokens is not None:
+            answer_tokens = min(answer_tokens, features.max_tokens)
+        cached, session = self._affinity.cached_tokens(features), self._affinity.session(features)
+        return Case(features, now_s, tried, answer_tokens, cached, session)
 
     def homes(self, features: RequestFeatures, pools: Collection[PoolSnapshot]) -> Homes:
         """Divide the pools into home and away. Raises InvalidRequest if no pool may serve the request."""
@@ -122,43 +146,38 @@ class Policy:
             reason = Reason.PLAIN_DECODING if features.plain_decoding else Reason.SHAPE
         return Homes((), suited, reason)
 
-    def choose(
-        self, features: RequestFeatures, homes: Homes, now_s: float, tried: Collection[str] = ()
-    ) -> Choice | None:
+    def choose(self, case: Case, homes: Homes) -> Choice | None:
         """Return the candidates to pick from, at home or in other pools; None if there are none."""
-        rules, effort = self.rules, features.effort
+        rules, effort = self.rules, case.features.effort
         if not homes.home:
-            elsewhere = self.candidates(features, homes.away, now_s, tried, guest=True)
-            return Choice(elsewhere, homes.reason) if elsewhere else None
-        home = self.candidates(features, homes.home, now_s, tried)
+            guests = self.candidates(case, homes.away, guest=True)
+            return Choice(guests, homes.reason) if guests else None
+        home = self.candidates(case, homes.home)
         if not home:
-            elsewhere = self._elsewhere(features, homes, now_s, tried)
-            return Choice(elsewhere, Reason.NO_HEALTHY_REPLICA) if elsewhere else None
-        at_home = Choice(home, Reason.REPLICA_FAILED if tried else homes.reason)
+            guests = self.candidates(case, homes.away, guest=True) if rules.spill_over else []
+            return Choice(guests, Reason.NO_HEALTHY_REPLICA) if guests else None
+        at_home = Choice(home, Reason.REPLICA_FAILED if case.tried else homes.reason)
+        if not rules.spill_over:
+            return at_home
         best = min(home, key=_total_s)
         best_s = best.predicted.total_s
         has_left = effort in self._away
         if not self.targets(effort).met(best.predicted, 1 - rules.hysteresis if has_left else 1.0):
             limit_s = best_s * (1 if has_left else 1 - rules.hysteresis)
-            elsewhere = self._elsewhere(features, homes, now_s, tried)
-            sooner = [one for one in elsewhere if _total_s(one) < limit_s]
-            if sooner:
-                return Choice(sooner, Reason.SPILL_OVER)
-        else:
+            guests = self.candidates(case, homes.away, guest=True)
+            sooner = [one for one in guests if _total_s(one) < limit_s]
+            return Choice(sooner, Reason.SPILL_OVER) if sooner else at_home
+        if case.cached:
             least_saved_s = best.saved_s + rules.hysteresis * best_s
-            holders = self._affinity.cached_tokens(features)
-            elsewhere = self._elsewhere(features, homes, now_s, tried, holders) if holders else []
-            sooner = [one for one in elsewhere if one.saved_s > least_saved_s and _total_s(one) < best_s]
-            if sooner:
-                return Choice(sooner, Reason.CACHED)
+            guests = self.candidates(case, homes.away, guest=True, among=case.cached)
+            sooner = [one for one in guests if one.saved_s > least_saved_s and _total_s(one) < best_s]
+            return Choice(sooner, Reason.CACHED) if sooner else at_home
         return at_home
 
     def candidates(
         self,
-        features: RequestFeatures,
+        case: Case,
         pools: Collection[PoolSnapshot],
-        now_s: float,
-        tried: Collection[str] = (),
         guest: bool = False,
         among: Collection[str] | None = None,
     ) -> list[Candidate]:
@@ -166,15 +185,11 @@ class Policy:
 
         `among`: only these replicas.
         """
-        rules, effort, num_tokens = self.rules, features.effort, features.prompt_tokens
-        cached = self._affinity.cached_tokens(features)
-        session = self._affinity.session(features)
-        answer_tokens = float(rules.answer_tokens[effort])
-        if features.max_tokens is not None:
-            answer_tokens = min(answer_tokens, features.max_tokens)
+        rules, (features, now_s, tried, answer_tokens, cached, session) = self.rules, case
+        num_tokens = features.prompt_tokens
         found = []
         for pool in pools:
-            num_places = places(pool, effort, rules)
+            num_places = places(pool, features.effort, rules)
             for replica, outlook in zip(pool.replicas, self._forecast(pool), strict=True):
                 name = replica.report.replica
                 if among is not None and name not in among:
@@ -199,18 +214,6 @@ class Policy:
     def targets(self, effort: Effort) -> Targets:
         """Return what requests of `effort` should see."""
         return self.rules.targets.get(effort, NO_TARGETS)
-
-    def _elsewhere(
-        self,
-        features: RequestFeatures,
-        homes: Homes,
-        now_s: float,
-        tried: Collection[str],
-        among: Collection[str] | None = None,
-    ) -> list[Candidate]:
-        if not self.rules.spill_over:
-            return []
-        return self.candidates(features, homes.away, now_s, tried, guest=True, among=among)
 
     def _note(self, effort: Effort, reason: Reason) -> None:
         if reason is Reason.SPILL_OVER:

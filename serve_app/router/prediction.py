@@ -1,7 +1,8 @@
 """What will a request see at a replica? The cost model's step times, corrected by what was measured.
 
     per_token_s = c_step * step(batch, k)          batch = requests there, this one too, up to the places
-    wait_s      = c_read * backlog * token_s       prompts before this one
+    wait_s      = stalled_s                        an engine that takes no step may go on so for as long again
+                + c_read * backlog * token_s       prompts before this one
                 + ahead / places * answer * per_token_s       where all places are taken
     ttft_s      = wait_s + c_read * (base_s + (prompt - cached) * token_s)
     total_s     = ttft_s + answer * per_token_s
@@ -77,6 +78,8 @@ class Forecast:
     def outlooks(self, pool: PoolSnapshot) -> Sequence[Outlook]:
         """Return one for each of the pool's replicas, in their order."""
         replicas, places = pool.replicas, pool.max_num_seqs
+        if replicas is self._replicas:
+            return self._outlooks
         reports = [replica.report for replica in replicas]
         if len(reports) == len(self._reports) and all(map(is_, reports, self._reports)):
             self._outlooks = [
@@ -98,7 +101,7 @@ class Forecast:
         table, report, load = self._table, replica.report, replica.load
         token_s = corrected.read * table.prefill_token_s
         per_token_s = corrected.step * table.step(min(load + 1, places), report.draft_tokens)
-        wait_s = token_s * (report.prefill_tokens + replica.leased_tokens)
+        wait_s = report.stalled_s + token_s * (report.prefill_tokens + replica.leased_tokens)
         if load >= places:
             answer_tokens = report.answer_tokens or GUESSED_ANSWER_TOKENS
             wait_s += (load + 1 - places) / places * answer_tokens * per_token_s

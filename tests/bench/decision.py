@@ -11,6 +11,8 @@ at home; `both`: home misses its targets, so that both pools are predicted. Garb
 import argparse
 import gc
 import json
+import shlex
+import sys
 import time
 from dataclasses import asdict, dataclass
 from random import Random
@@ -62,6 +64,7 @@ def main() -> None:
     ]
     facts = circumstances(seed=1)
     facts.pop("num_tokens")
+    facts["command"] = shlex.join(["python", "-m", "tests.bench.decision", *sys.argv[1:]])
     path = RESULTS / f"decision-{facts['date']}.json"
     path.write_text(json.dumps(facts | {"rows": [asdict(row) for row in rows]}, indent=1) + "\n")
     print("| case | replicas | p50 (us) | p99 (us) | worst (us) |")

@@ -117,6 +117,29 @@ def test_what_is_long_ago_fades(clock: Clock) -> None:
     assert stats.report("r", 1, 0).per_token_s == pytest.approx((0.01 + 2 * 0.04) / 3)
 
 
+def test_what_is_very_long_ago_is_forgotten(clock: Clock) -> None:
+    """Nobody is avoided for ever because of one slow answer."""
+    stats = EngineStats(clock)
+    stats.logger(plain()).record(state(1), step([9.0], 1))
+    clock.now_s += 6 * HALF_LIFE_S
+    assert stats.report("r", 1, 0).per_token_s == pytest.approx(9.0)
+    clock.now_s += HALF_LIFE_S
+    assert stats.report("r", 1, 0).per_token_s is None
+
+
+def test_an_engine_that_stands(clock: Clock) -> None:
+    """With something to do, and no step since, it stands; without, it is idle."""
+    stats = EngineStats(clock)
+    logger = stats.logger(plain())
+    clock.now_s += 60
+    assert stats.report("r", 0, 0).stalled_s == 0.0
+    clock.now_s += 3
+    assert stats.report("r", 1, 9).stalled_s == 3.0
+    logger.record(state(1), None)
+    clock.now_s += 1
+    assert stats.report("r", 1, 0).stalled_s == 1.0
+
+
 def test_speculation(clock: Clock) -> None:
     """Acceptance by position over what was drafted there; a step yields several tokens; k is as in force."""
     stats = EngineStats(clock)
@@ -132,7 +155,7 @@ def test_speculation(clock: Clock) -> None:
     logger.record(state(2, drafts=drafts(3, (1, 1), (1, 1))), step([0.03, 0.03], 4))
     report = stats.report("r", 2, 0)
     assert report.draft_tokens == 1
-    assert report.acceptance == pytest.approx((1.0, 0.5, 0.5)), "what is not drafted any more is kept"
+    assert report.acceptance == pytest.approx((1.0,)), "what is not drafted any more is forgotten"
     assert report.acceptance_length == pytest.approx(2.0)
 
     clock.now_s += 20 * HALF_LIFE_S

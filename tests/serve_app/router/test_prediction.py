@@ -32,6 +32,9 @@ def outlook(report: ReplicaReport, leased: int = 0, leased_tokens: int = 0) -> O
         pytest.param(
             replace(IDLE, prefill_tokens=500), 0, Outlook(0.5, 0.1, 0.001, 0.01), id="prompts before it"
         ),
+        pytest.param(
+            replace(IDLE, stalled_s=3.0), 0, Outlook(3.0, 0.1, 0.001, 0.01), id="an engine that stands"
+        ),
         pytest.param(MEASURED, 0, Outlook(0, 0.2, 0.002, 0.015), id="measured"),
         pytest.param(
             replace(MEASURED, num_ongoing=3), 0, Outlook(0, 0.2, 0.002, 0.06), id="measured, another batch"
@@ -110,4 +113,4 @@ def test_what_is_kept_is_what_would_be_worked_out_anew() -> None:
         (replace(a, report=replace(MEASURED, per_token_s=0.5)), b),
     ):
         now = replace(pool, replicas=replicas)
-        assert kept.outlooks(now) == Forecast(TABLE).outlooks(now)
+        assert list(kept.outlooks(now)) == list(Forecast(TABLE).outlooks(now))
