@@ -119,12 +119,6 @@ class Policy:
 
     def homes(self, features: RequestFeatures, pools: Collection[PoolSnapshot]) -> Homes:
         """Divide the pools into home and away. Raises InvalidRequest if no pool may serve the request."""
-        preferred = next((p for p in self.rules.prefer if p.covers(features)), None)
-        wanted = [
-            pool
-            for pool in pools
-            if (pool.name in preferred.pools if preferred else features.effort in pool.efforts)
-        ]
         refused = speculation_refused(features, self.rules)
         able = [pool for pool in pools if not (refused and pool.speculates)]
         if pools and not able:
@@ -136,15 +130,15 @@ class Policy:
         fitting = [pool for pool in able if too_long(pool, features) is None]
         # Where none fits, the engine itself says so, or goes on without its draft head.
         suited = fitting or [pool for pool in able if too_long(pool, features) != "context"] or able
-        home = [pool for pool in suited if pool in wanted]
-        if home:
-            reason = Reason.SHAPE if preferred else Reason.EFFORT
-            return Homes(home, [pool for pool in suited if pool not in home], reason)
-        if any(pool in able for pool in wanted):
-            reason = Reason.LENGTH
-        else:
-            reason = Reason.PLAIN_DECODING if features.plain_decoding else Reason.SHAPE
-        return Homes((), suited, reason)
+        serving = [pool for pool in suited if features.effort in pool.efforts]
+        rule = next((rule for rule in self.rules.prefer if rule.covers(features)), None)
+        named = [pool for pool in suited if rule and pool.name in rule.pools]
+        if home := named or serving:
+            away = [pool for pool in suited if pool not in home]
+            return Homes(home, away, Reason.SHAPE if named else Reason.EFFORT)
+        if any(features.effort in pool.efforts for pool in able):
+            return Homes((), suited, Reason.LENGTH)
+        return Homes((), suited, Reason.PLAIN_DECODING if features.plain_decoding else Reason.SHAPE)
 
     def choose(self, case: Case, homes: Homes) -> Choice | None:
         """Return the candidates to pick from, at home or in other pools; None if there are none."""

@@ -1,0 +1,142 @@
+"""The routing policy: when a request leaves home, and when it stays where it is cached."""
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from serve_app.errors import NoReplica
+from serve_app.router.policy import Policy
+from serve_app.types import (
+    Block,
+    Effort,
+    PoolSnapshot,
+    Reason,
+    ReplicaReport,
+    ReplicaSnapshot,
+    RequestFeatures,
+    Rules,
+    Targets,
+)
+from tests.serve_app.router.states import (
+    FRESH,
+    HIGH,
+    NONE,
+    NOW_S,
+    RULES,
+    decide,
+    latency,
+    throughput,
+)
+
+SLOW = Rules(targets={Effort.NONE: Targets(ttft_s=1.0), Effort.HIGH: Targets(ttft_s=1.0)})
+"""Targets that a backlog of a second and more misses: GUESS reads 10,000 tokens a second."""
+
+
+def backlog(name: str, num_tokens: int, load: int = 0) -> ReplicaSnapshot:
+    """Return a replica with that many tokens of prompts to read."""
+    return ReplicaSnapshot(ReplicaReport(name, load, prefill_tokens=num_tokens), NOW_S)
+
+
+def places(pool: PoolSnapshot, max_num_seqs: int) -> PoolSnapshot:
+    """Return the pool with so many places a replica."""
+    return replace(pool, max_num_seqs=max_num_seqs)
+
+
+@pytest.mark.parametrize("effort", Effort)
+@pytest.mark.parametrize(
+    ("home_tokens", "away_tokens", "rules", "reason"),
+    [
+        pytest.param(500, 0, SLOW, Reason.EFFORT, id="home meets its targets"),
+        pytest.param(50_000, 0, SLOW, Reason.SPILL_OVER, id="home misses them, another one is sooner"),
+        pytest.param(50_000, 45_000, SLOW, Reason.EFFORT, id="not sooner by enough"),
+        pytest.param(50_000, 60_000, SLOW, Reason.EFFORT, id="later"),
+        pytest.param(50_000, 0, replace(SLOW, spill_over=False), Reason.EFFORT, id="it may not"),
+        pytest.param(50_000, 0, replace(SLOW, targets={}), Reason.EFFORT, id="there are no targets"),
+    ],
+)
+def test_spill_over(effort: Effort, home_tokens: int, away_tokens: int, rules: Rules, reason: Reason) -> None:
+    """Both ways: a request leaves home when home is too late for it and another pool is sooner by enough."""
+    other = Effort.HIGH if effort is Effort.NONE else Effort.NONE
+    home = PoolSnapshot("home", frozenset({effort}), (backlog("h", home_tokens),))
+    away = PoolSnapshot("away", frozenset({other}), (backlog("a", away_tokens),))
+    decision = decide(RequestFeatures(effort, max_tokens=1), (home, away), rules, Random(0))
+    assert decision.reason is reason
+    assert decision.pool == ("away" if reason is Reason.SPILL_OVER else "home")
+
+
+def test_spill_over_has_hysteresis() -> None:
+    """Once requests leave, they go on leaving until home meets its targets with room to spare."""
+    policy = Policy(SLOW, {}, Random(0))
+
+    def reason(home_tokens: int, away_tokens: int = 0) -> Reason:
+        pools = (
+            replace(throughput(), replicas=(backlog("t1", home_tokens),)),
+            replace(latency(), replicas=(backlog("l1", away_tokens),)),
+        )
+        return policy.decide(RequestFeatures(Effort.NONE, max_tokens=1), pools, NOW_S).reason
+
+    almost = 9_000  # 0.9 s to wait
+    assert reason(almost) is Reason.EFFORT
+    assert reason(20_000) is Reason.SPILL_OVER
+    assert reason(almost) is Reason.SPILL_OVER
+    assert reason(20_000, 19_000) is Reason.SPILL_OVER, "no margin is asked for a second time"
+    assert reason(7_000) is Reason.EFFORT
+    assert reason(almost) is Reason.EFFORT
+
+
+@pytest.mark.parametrize(
+    ("load", "reason"), [(3, Reason.SPILL_OVER), (4, Reason.EFFORT), (99, Reason.EFFORT)]
+)
+def test_the_floor_for_high(load: int, reason: Reason) -> None:
+    """Requests at none take the latency pool's places only down to its floor, half of them."""
+    busy = replace(throughput(), replicas=(backlog("t1", 90_000),))
+    pools = (busy, places(latency(("l1", load, FRESH)), 8))
+    assert decide(RequestFeatures(Effort.NONE, max_tokens=1), pools, SLOW, Random(0)).reason is reason
+
+
+def test_the_floor_holds_when_home_is_down() -> None:
+    """Also when there is nobody else: then there is no replica for it."""
+    pools = (throughput(), places(latency(("l1", 4, FRESH)), 8))
+    with pytest.raises(NoReplica):
+        decide(NONE, pools, SLOW, Random(0))
+    assert decide(HIGH, pools, SLOW, Random(0)).pool == "latency"
+
+
+def test_an_effort_that_changes() -> None:
+    """The session moves to the other effort's pool, unless what is cached where it was saves more."""
+    policy = Policy(replace(RULES, targets={}), {}, Random(0))
+    pools = (throughput(("t1", 0, FRESH)), latency(("l1", 0, FRESH)))
+    head, turns = Block(1, 20_000), Block(2, 21_000)
+    first = RequestFeatures(Effort.NONE, prompt_tokens=21_000, blocks=(head, turns), session="s")
+    assert policy.decide(first, pools, NOW_S).replica == "t1"
+
+    # The effort stands between the tools and the first turn: what is before it stays cached.
+    second = replace(first, effort=Effort.HIGH, blocks=(head, Block(3, 21_000)), max_tokens=100)
+    decision = policy.decide(second, pools, NOW_S)
+    assert (decision.replica, decision.reason) == ("t1", Reason.CACHED)
+
+    short = RequestFeatures(Effort.NONE, prompt_tokens=600, blocks=(Block(4, 500),), session="s2")
+    assert policy.decide(short, pools, NOW_S).replica == "t1"
+    moved = policy.decide(replace(short, effort=Effort.HIGH), pools, NOW_S)
+    assert (moved.replica, moved.reason) == ("l1", Reason.EFFORT)
+
+
+def test_a_conversation_stays_where_it_is_cached() -> None:
+    """Of equal replicas the one that had the turns before gets the next one."""
+    policy = Policy(RULES, {}, Random(3))
+    pools = (throughput(*((f"t{i}", 0, FRESH) for i in range(8))),)
+    first = RequestFeatures(Effort.NONE, prompt_tokens=2000, blocks=(Block(1, 1000), Block(2, 2000)))
+    home = policy.decide(first, pools, NOW_S).replica
+    longer = replace(first, prompt_tokens=3000, blocks=(*first.blocks, Block(3, 3000)))
+    assert {policy.decide(longer, pools, NOW_S).replica for _ in range(20)} == {home}
+
+
+def test_a_long_prompt_is_no_reason_to_leave() -> None:
+    """What reading it takes, it takes anywhere: only the wait before it can be saved."""
+    pools = (replace(throughput(), replicas=(backlog("t1", 100),)), latency(("l1", 0, FRESH)))
+    features = RequestFeatures(Effort.NONE, prompt_tokens=100_000, max_tokens=1)
+    decision = decide(features, pools, SLOW, Random(0))
+    assert decision.reason is Reason.EFFORT
+    assert decision.predicted is not None
+    assert decision.predicted.ttft_s > 10
