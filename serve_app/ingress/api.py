@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
 from fastapi import FastAPI, Request
@@ -172,6 +172,8 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
         settled = await edge.images.settle(said, images)
         completed = defaults.completed(dialect, settled, applied, edge.model, edge.today())
         wanted = features.of_request(completed, applied, admission.tenant, admission.priority, len(images))
+        if not dialect.generates:
+            wanted = replace(wanted, blocks=())  # counting tokens leaves nothing in a cache
         # What nobody had to change travels as it came.
         sent = body if completed is parsed else request_body.serialise(completed)
         return await edge.router.route(wanted, Call("POST", dialect.path, _forwarded(request), sent))

@@ -60,6 +60,20 @@ async def test_a_snapshot_does_not_change(pool: Pool) -> None:
     assert before.replicas[1].load == 0
 
 
+async def test_a_snapshot_is_made_anew_when_something_changed(pool: Pool) -> None:
+    """A report, a lease or a suspicion; else it is the same one, as decisions come by the thousand."""
+    await pool.refresh()
+    seen = [pool.snapshot()]
+    assert pool.snapshot() is seen[0]
+    pool.acquire("b", CALL)
+    seen.append(pool.snapshot())
+    pool.suspect("b")
+    seen.append(pool.snapshot())
+    await pool.refresh()
+    seen.append(pool.snapshot())
+    assert len({id(snapshot) for snapshot in seen}) == 4
+
+
 async def test_the_silent_are_forgotten(pool: Pool, backend: ScriptedBackend) -> None:
     """A replica that is missing among the reports is gone."""
     await pool.refresh()
