@@ -160,5 +160,5 @@ def test_our_own_problems(tmp_path: Path) -> None:
     broken = APPLICATION | {"args": args({"model.nmae": "x", "router.max_age_s": 0.1})}
     assert problems(written(tmp_path, {"applications": [broken]})) == [
         "model.nmae: unknown key; did you mean 'name'?",
-        "router: max_age_s=0.1 must be more than report_period_s=0.25",
+        "router: max_age_s=0.1 must be more than report_period_s=0.2",
     ]
