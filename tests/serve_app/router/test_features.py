@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serve_app.config import PROJECT_ROOT
 from serve_app.router.features import IMAGE_TOKENS, MAX_MARKS, MAX_TURNS, of_request
 from serve_app.types import Effort, RequestFeatures, Shape
 
@@ -207,3 +208,24 @@ def test_any_body(body: dict[str, Any]) -> None:
     """Whatever a client sends, reading it raises nothing and says the same twice."""
     assert of_request(body, Effort.NONE) == of_request(json.loads(json.dumps(body)), Effort.NONE)
     assert of_request(body, Effort.NONE).prompt_tokens >= 0
+
+
+def test_the_tokenizer_has_that_order() -> None:
+    """At two efforts, system prompt and tools are the same tokens; the turns come after the difference."""
+    from mistral_common.protocol.instruct.request import ChatCompletionRequest
+    from mistral_common.tokens.tokenizers.base import SpecialTokenPolicy
+    from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
+
+    tokenizer = MistralTokenizer.from_file(str(PROJECT_ROOT / "deploy/pocket/target/tekken.json"))
+    turns = [SYSTEM, user("first"), {"role": "assistant", "content": "answer"}, user("second")]
+    none, high = (
+        tokenizer.encode_chat_completion(
+            ChatCompletionRequest.model_validate(chat(*turns, tools=[TOOL], reasoning_effort=effort.value))
+        ).tokens
+        for effort in Effort
+    )
+    num_shared = next(i for i, (one, other) in enumerate(zip(none, high, strict=False)) if one != other)
+    shared = tokenizer.decode(none[:num_shared], special_token_policy=SpecialTokenPolicy.KEEP)
+    assert "You are terse." in shared
+    assert '"name": "f"' in shared
+    assert "first" not in shared
