@@ -1,4 +1,8 @@
-"""`python -m parallel plan`: the best layout for given GPUs, what it needs, and what the others lack."""
+"""The commands of `python -m parallel`.
+
+`plan`: the best layout for given GPUs, what it needs, and what the others lack. `speculate`: the best number
+of draft tokens by batch.
+"""
 
 import argparse
 import json
@@ -7,9 +11,12 @@ import sys
 from pathlib import Path
 from typing import Literal, get_args
 
+from parallel import draft_table
+from parallel.cost import Engine
 from parallel.hardware import gpu
 from parallel.memory import WeightFormat
 from parallel.model_shape import MISTRAL_SMALL_4, ModelShape
+from parallel.plan import ParallelPlan
 from parallel.planner import answer
 from parallel.question import Cluster, Objective, Question
 from parallel.speed import Load, Speculation
@@ -20,25 +27,45 @@ Pool = Literal["latency", "throughput"]
 REQUESTS_PER_GPU: dict[Pool, int] = {"latency": 8, "throughput": 256}
 """What a pool is predicted for unless --concurrency says otherwise."""
 
+BEST_K = "print what each number of draft tokens is worth by batch, for given acceptance, predicted"
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return the exit status: 0, 1 if nothing fits, 2 for a wrong option."""
     options = _parser().parse_args(argv)
     try:
-        found = answer(_question(options))
+        return _plan(options) if options.command == "plan" else _speculate(options)
     except ValueError as error:
-        print(f"plan: {error}", file=sys.stderr)
+        print(f"{options.command}: {error}", file=sys.stderr)
         return 2
+
+
+def _plan(options: argparse.Namespace) -> int:
+    found = answer(_question(options))
     print(json.dumps(json_values(found), indent=1) if options.json else text(found, options.pool))
     return 0 if found.best else 1
+
+
+def _speculate(options: argparse.Namespace) -> int:
+    cluster = _cluster(options.gpus if "x" in options.gpus else f"1x{options.gpus}", 1)
+    plan = ParallelPlan(tp=cluster.gpus_per_node, ep=cluster.gpus_per_node > 1)
+    engine = Engine(cluster.gpu, _shape(options.model), WeightFormat(options.precision), plan)
+    table = draft_table.draft_table(
+        engine, options.acceptance, max_sequences=options.sequences, context_tokens=options.context
+    )
+    print(json.dumps(table) if options.json else draft_table.text(engine, options.acceptance, table))
+    return 0
+
+
+def _shares(given: str) -> list[float]:
+    return [float(share) for share in given.split(",")]
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m parallel")
     what = "print the best layout (tp, dp, ep, replicas) for these GPUs, its memory, and its predicted speed"
-    plan = parser.add_subparsers(dest="command", required=True).add_parser(
-        "plan", help=what, description=what
-    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    plan = commands.add_parser("plan", help=what, description=what)
     plan.add_argument("--gpus", required=True, help="of each node, as 2xH200")
     plan.add_argument("--nodes", type=int, default=1, help="machines with so many GPUs each (default 1)")
     formats = [one.value for one in WeightFormat if one is not WeightFormat.FLOAT32]
@@ -67,7 +94,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     plan.add_argument("--memory-utilization", type=float, default=0.92, help="vLLM's share (default 0.92)")
     plan.add_argument("--json", action="store_true", help="print values instead of text")
+    _add_speculate(commands.add_parser("speculate", help=BEST_K, description=BEST_K), formats)
     return parser
+
+
+def _add_speculate(speculate: argparse.ArgumentParser, formats: list[str]) -> None:
+    speculate.add_argument("--gpus", required=True, help="of one engine, as H200, or 2xH200 for tp 2 with ep")
+    speculate.add_argument(
+        "--acceptance",
+        required=True,
+        type=_shares,
+        help="shares of drafts accepted up to each position, as 0.8,0.6,0.5",
+    )
+    speculate.add_argument("--precision", default="fp8", choices=formats, help="of the weights (default fp8)")
+    speculate.add_argument("--model", type=Path, help="folder with params.json (default: Mistral Small 4)")
+    speculate.add_argument("--context", type=int, default=2048, help="mean tokens of context (default 2048)")
+    speculate.add_argument("--sequences", type=int, default=512, help="the largest batch (default 512)")
+    speculate.add_argument("--json", action="store_true", help="print values instead of text")
 
 
 def _question(options: argparse.Namespace) -> Question:

@@ -61,3 +61,33 @@ def test_unknown_choices_end_with_status_2(options: list[str], capsys: pytest.Ca
         main([*GIVEN, *options])
     assert caught.value.code == 2
     assert options[0] in capsys.readouterr().err
+
+
+SPECULATE = ["speculate", "--gpus", "H200", "--acceptance", "0.8,0.6,0.5"]
+
+
+def test_speculate(capsys: pytest.CaptureFixture[str]) -> None:
+    """A line for each batch, or the values."""
+    assert main([*SPECULATE, "--sequences", "8"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3 + 4 + 1
+    assert main([*SPECULATE, "--gpus", "2xH100", "--sequences", "1", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row[0] == 1
+    assert len(row) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--gpus", "H2"], "speculate: no GPU named 'H2'; known: "),
+        (["--acceptance", "0.1,0.2"], "speculate: acceptance=0.1,0.2 must not rise"),
+        (["--context", "0"], "speculate: context_tokens=0 must be at least 1"),
+        (["--sequences", "0"], "speculate: max_sequences=0 must be at least 1"),
+    ],
+)
+def test_mistakes_of_speculate_are_one_line(
+    options: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Option or field, what it is, and what it may be."""
+    assert main([*SPECULATE, *options]) == 2
+    assert capsys.readouterr().err.startswith(line)
