@@ -72,7 +72,8 @@ def _pool_lines(settings: Settings, name: str) -> list[str]:
         *_memory_lines(fit(settings, name)),
     ]
     if spec := pool.speculation:
-        lines.append(f"  draft      EAGLE from {spec.draft}, up to {spec.max_draft_tokens} tokens a step")
+        most = f"{'up to' if spec.adapt else 'always'} {spec.max_draft_tokens} tokens a step"
+        lines.append(f"  draft      EAGLE from {spec.draft}, {most}")
     lines.append(
         f"  requests   {pool.max_ongoing_requests} at once a replica, {pool.max_queued_requests} waiting"
     )

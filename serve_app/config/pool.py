@@ -1,12 +1,13 @@
 """What is one pool: its engines, how they are laid out, and how many?"""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from parallel.engine_arguments import NAMES as ENGINE_ARGUMENTS
 from parallel.hardware import gpu
 from parallel.plan import Device, ParallelPlan
+from parallel.speculation import Adapt
 from serve_app.config.base import (
     Environment,
     Frozen,
@@ -34,6 +35,16 @@ RESERVED_ENGINE_ARGUMENTS = {
 }
 """Engine arguments that Venturi derives from a setting of its own: vLLM's name to ours."""
 
+ADAPTING_ENGINE_ARGUMENTS = ("scheduler_cls", "additional_config")
+"""Those that carry `speculation.adapt` to the engine."""
+
+
+def _adapt(given: Any) -> Any:
+    """Refuse unknown keys, which pydantic would not in a dataclass."""
+    if isinstance(given, dict):
+        refuse_unknown(given, Adapt.__dataclass_fields__)
+    return given
+
 
 class Speculation(Frozen):
     """EAGLE: a small draft model proposes tokens, and the target verifies them in one step."""
@@ -41,7 +52,9 @@ class Speculation(Frozen):
     draft: str
     """The EAGLE head's folder; relative paths as in model.path."""
     max_draft_tokens: Annotated[int, Field(ge=1, le=16)] = 3
-    """Draft tokens a verify step, vLLM's num_speculative_tokens."""
+    """The most draft tokens a verify step, vLLM's num_speculative_tokens."""
+    adapt: Annotated[Adapt | Literal[False], BeforeValidator(_adapt)] = Adapt()
+    """How the number of draft tokens follows acceptance and batch size; false for always the most."""
     max_model_len: Positive | None = None
     """The longest context that the head drafts for; the target's own limit if not given."""
 
@@ -111,6 +124,12 @@ class Pool(Frozen):
             if setting := RESERVED_ENGINE_ARGUMENTS.get(name):
                 raise ValueError(f"engine.{name}={self.engine[name]!r} is derived from {setting}: set that")
         refuse_unknown(self.engine, ENGINE_ARGUMENTS, under="engine")
+        if self.speculation and self.speculation.adapt:
+            for name in ADAPTING_ENGINE_ARGUMENTS:
+                if name in self.engine:
+                    raise ValueError(
+                        f"engine.{name}={self.engine[name]!r} needs speculation.adapt=false, which uses it"
+                    )
         max_num_seqs = self.engine.get("max_num_seqs")
         if isinstance(max_num_seqs, int) and max_num_seqs > self.max_ongoing_requests:
             raise ValueError(

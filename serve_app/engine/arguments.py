@@ -3,6 +3,7 @@
 from typing import Any
 
 from serve_app.config import Settings, resolve
+from serve_app.engine.draft_length import draft_length_arguments
 
 NO_FETCHING = "images-by-url-are-off.invalid"
 """The only host that the engine itself may fetch images from: the name cannot exist (RFC 2606)."""
@@ -29,4 +30,5 @@ def engine_arguments(settings: Settings, pool_name: str) -> dict[str, Any]:
             "model": str(resolve(spec.draft)),
             "num_speculative_tokens": spec.max_draft_tokens,
         } | ({"max_model_len": spec.max_model_len} if spec.max_model_len else {})
+        arguments |= draft_length_arguments(settings, pool_name)
     return arguments | pool.plan.engine_arguments() | pool.engine

@@ -123,6 +123,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({f"{T}.engine.zzzzz": 1}, f"{T}.engine.zzzzz: unknown key; see vLLM's engine arguments"),
     ({f"{T}.speculation.daft": "x"}, f"{T}.speculation.daft: unknown key; did you mean 'draft'?"),
     (
+        {f"{T}.speculation": {"draft": "e", "adapt": {"explor": 0}}},
+        f"{T}.speculation.adapt.explor: unknown key; did you mean 'explore'?",
+    ),
+    (
         {f"{T}.autoscaling.max_replica": 3},
         f"{T}.autoscaling.max_replica: unknown key; did you mean 'max_replicas'?",
     ),
@@ -175,6 +179,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "ingress.auth.keys_env: String should have at least 1 character, not ''",
     ),
     # Two values that contradict each other.
+    (
+        {f"{T}.speculation": {"draft": "e"}, f"{T}.engine": {"scheduler_cls": "a.B"}},
+        f"{T}: engine.scheduler_cls='a.B' needs speculation.adapt=false, which uses it",
+    ),
     (
         {"ingress.auth": {"open": True, "keys_file": "keys.yaml"}},
         "ingress.auth: open=True and keys_file='keys.yaml' exclude each other",

@@ -6,13 +6,14 @@ JOB holds `engine`, the keyword arguments of vLLM's engine, and `waves`, a list 
 one wave run together, and the next wave starts when all are done. A request has `prompt` (token ids),
 `num_tokens`, and optionally `rank` (which data-parallel rank serves it) and `temperature` (0 if not given).
 ANSWERS holds, wave by wave, `tokens`, `logprobs` and `experts` [tokens][layers][active] or null of each
-request; `counters`, the engine's Prometheus counters summed over ranks; and `needed`, the names of the
-fixes its configuration needs.
+request; `counters`, the engine's Prometheus counters summed over ranks; `verify_steps`, wave by wave how
+many steps had how many draft tokens; and `needed`, the names of the fixes its configuration needs.
 """
 
 import asyncio
 import json
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -41,6 +42,7 @@ class Answers(TypedDict):
 
     waves: list[list[Answer]]
     counters: dict[str, float]
+    verify_steps: list[dict[str, float]]
     needed: list[str]
 
 
@@ -76,6 +78,19 @@ def counters() -> dict[str, float]:
     return totals
 
 
+def verify_steps() -> dict[str, float]:
+    """Steps by number of draft tokens, where that number changes."""
+    from prometheus_client import REGISTRY
+
+    return {
+        sample.labels["draft_tokens"]: sample.value
+        for family in REGISTRY.collect()
+        if family.name == "venturi_verify_steps"
+        for sample in family.samples
+        if sample.name == "venturi_verify_steps_total"
+    }
+
+
 async def run(engine_args: dict[str, Any], waves: list[list[Request]]) -> Answers:
     """Start one engine, let it answer wave after wave, and stop it."""
     from vllm.engine.arg_utils import AsyncEngineArgs
@@ -84,12 +99,16 @@ async def run(engine_args: dict[str, Any], waves: list[list[Request]]) -> Answer
     engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_args))
     try:
         require(engine.vllm_config)
-        answered = []
+        answered, steps = [], [verify_steps()]
         for number, wave in enumerate(waves):
             requests = [answer(engine, f"{number}-{index}", request) for index, request in enumerate(wave)]
             answered.append(list(await asyncio.gather(*requests)))
+            steps.append(verify_steps())
         needed = [fix.name for fix in FIXES if fix.applies(engine.vllm_config)]
-        return {"waves": answered, "counters": counters(), "needed": needed}
+        new_steps = [
+            {k: num - before.get(k, 0.0) for k, num in after.items()} for before, after in pairwise(steps)
+        ]
+        return {"waves": answered, "counters": counters(), "verify_steps": new_steps, "needed": needed}
     finally:
         engine.shutdown()
 

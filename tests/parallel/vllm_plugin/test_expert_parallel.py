@@ -7,6 +7,7 @@ rounding only: tokens must be equal, and log-probabilities within 1e-4.
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from deploy.pocket.data import Encoder, Example, examples
 from deploy.pocket.shape import Shape, write_tekken
+from parallel.vllm_plugin.draft_length import SCHEDULER
 
 pytestmark = pytest.mark.engine
 
@@ -60,10 +62,28 @@ def waves(*, ranked: bool = False) -> Waves:
     return asked
 
 
+def questions() -> list[dict[str, Any]]:
+    """What the draft head has learned, together."""
+    return [{"prompt": prompt, "num_tokens": 60} for prompt in prompts()]
+
+
+def noise() -> list[dict[str, Any]]:
+    """What the head cannot guess: prompts without sense. Longer continuations would repeat themselves."""
+    random = Random(1)
+    senseless = [[1, *(random.randrange(1000, 8000) for _ in range(60))] for _ in range(4)]
+    return [{"prompt": prompt, "num_tokens": 60} for prompt in senseless]
+
+
 @pytest.fixture(scope="module")
-def reference(engine: Engine) -> Any:
-    """The answers of one rank."""
-    return engine(waves(), enable_return_routed_experts=True)
+def alone(engine: Engine) -> Any:
+    """The answers of one rank to everything that is asked here."""
+    return engine([*waves(), questions(), noise()], enable_return_routed_experts=True)
+
+
+@pytest.fixture(scope="module")
+def reference(alone: Any) -> Any:
+    """The answers of one rank to `waves`."""
+    return alone | {"waves": alone["waves"][:-2]}
 
 
 def assert_same_answers(found: Any, wanted: Any) -> None:
@@ -138,3 +158,30 @@ def test_drafts_change_nothing_but_the_number_of_steps(
         1 + counters["vllm:spec_decode_num_accepted_tokens"] / counters["vllm:spec_decode_num_drafts"]
     )
     assert 1.2 < acceptance_length < 1 + NUM_DRAFT_TOKENS
+
+
+def test_draft_length_follows_the_text_and_changes_no_answer(
+    engine: Engine, checkpoint: Path, alone: Any
+) -> None:
+    """At every number of draft tokens the answers are those without; the text decides which is in force."""
+    draft = {
+        "method": "eagle",
+        "model": str(checkpoint / "eagle"),
+        "num_speculative_tokens": NUM_DRAFT_TOKENS,
+    }
+    found = engine(
+        [*[questions()] * 3, *[noise()] * 6, *[questions()] * 8],
+        speculative_config=draft,
+        scheduler_cls=SCHEDULER,
+        additional_config={"draft_length": {"adapt": {"window_steps": 8, "explore": 0.05}}},
+    )
+    *_, to_questions, to_noise = alone["waves"]
+    assert_same_answers(found, {"waves": [*[to_questions] * 3, *[to_noise] * 6, *[to_questions] * 8]})
+    steps = found["verify_steps"]
+    assert all(sum(wave.get(str(k), 0) for wave in steps) for k in range(NUM_DRAFT_TOKENS + 1))
+    at_most_one = [
+        sum(wave.get(k, 0) for wave in part for k in "01") / sum(sum(wave.values()) for wave in part)
+        for part in (steps[:3], steps[6:9], steps[-3:])
+    ]
+    easy_first, hard, easy_again = at_most_one
+    assert max(easy_first, easy_again) < 0.5 < hard

@@ -1,12 +1,15 @@
 """What vLLM is started with: the model's arguments, the plan's, and the operator's own on top."""
 
+import json
 from typing import Any
 
 import pytest
 
 from parallel.engine_arguments import NAMES
+from parallel.speculation import Adapt
 from serve_app.config import PROJECT_ROOT, parse
 from serve_app.engine.arguments import NO_FETCHING, engine_arguments
+from serve_app.engine.draft_length import SCHEDULER
 from tests.serve_app.samples import args
 
 T = "pools.throughput"
@@ -44,7 +47,7 @@ def test_the_model() -> None:
         ({f"{T}.engine": {"load_format": "dummy"}}, {"load_format": "dummy"}),
         ({f"{T}.engine": {"allowed_media_domains": ["a.example"]}}, {"allowed_media_domains": ["a.example"]}),
         (
-            {f"{T}.speculation": {"draft": "/models/eagle"}},
+            {f"{T}.speculation": {"draft": "/models/eagle", "adapt": False}},
             {
                 "speculative_config": {
                     "method": "eagle",
@@ -54,7 +57,14 @@ def test_the_model() -> None:
             },
         ),
         (
-            {f"{T}.speculation": {"draft": "/e", "max_draft_tokens": 5, "max_model_len": 4096}},
+            {
+                f"{T}.speculation": {
+                    "draft": "/e",
+                    "max_draft_tokens": 5,
+                    "max_model_len": 4096,
+                    "adapt": False,
+                }
+            },
             {
                 "speculative_config": {
                     "method": "eagle",
@@ -69,6 +79,39 @@ def test_the_model() -> None:
 def test_what_a_pool_adds(changes: dict[str, Any], added: dict[str, Any]) -> None:
     """A pool's plan, draft and own engine arguments come on top of the model's; the last word is its own."""
     assert arguments(changes) == arguments() | added
+
+
+def adaptive(changes: dict[str, Any]) -> dict[str, Any]:
+    """Return what the engine of a pool with a draft head is told about its number of draft tokens."""
+    told = arguments({f"{T}.speculation": {"draft": "e"}} | changes)["additional_config"]["draft_length"]
+    assert isinstance(told, dict)
+    return told
+
+
+def test_the_number_of_draft_tokens_adapts() -> None:
+    """By default, with vLLM's scheduler replaced; each setting can be given."""
+    found = arguments({f"{T}.speculation": {"draft": "e"}})
+    assert found["scheduler_cls"] == SCHEDULER
+    assert adaptive({}) == {"adapt": Adapt().values()}
+    given = {f"{T}.speculation.adapt": {"explore": 0.01}}
+    assert adaptive(given)["adapt"] == Adapt(explore=0.01).values()
+
+
+def test_predicted_step_times_go_along_where_the_gpu_is_known() -> None:
+    """For batches up to the largest, and each number of draft tokens, as JSON."""
+    changes = {f"{T}.gpu": "H200", "model.weight_format": "fp8", "model.path": "/models/not-here"}
+    times = adaptive(changes | {f"{T}.engine": {"max_num_seqs": 8}})["predicted_s"]
+    assert [len(row) for row in times] == [4] * 4
+    assert all(row == sorted(row) for row in times)
+    assert len(adaptive(changes)["predicted_s"]) == 11
+    assert json.loads(json.dumps(times)) == times
+
+
+def test_the_scheduler_is_named_right() -> None:
+    """The name that needs no vLLM to be written is the one of the plugin's module."""
+    from parallel.vllm_plugin import draft_length
+
+    assert SCHEDULER == draft_length.SCHEDULER
 
 
 def test_pools_do_not_mix() -> None:

@@ -1,0 +1,127 @@
+"""How does vLLM draft as many tokens as `parallel.speculation` says, from step to step?
+
+    scheduler_cls: parallel.vllm_plugin.draft_length.scheduler
+    additional_config: {draft_length: {adapt: {}, predicted_s: ...}}
+
+Reason: vLLM can change its number of draft tokens by a schedule over batch sizes, fixed before the engine
+starts, whatever text comes. It looks k up in `dynamic_sd_lookup`; here that is the controller's k. The rest
+of vLLM's dynamic speculation is used as it is. The configuration names it, so it cannot be missing unnoticed.
+Upstream symptom (vllm#49548): at a threshold of the schedule throughput falls, to a tenth at worst. vLLM
+counts every request of a step, those that only read their prompt too, so k flips from step to step, and
+shapes and graphs with it. Here k stays for a window of steps, and depends on those that decode. A schedule
+also takes full graphs from model runner V1 at every k; without one the largest k keeps them.
+And "not supported with data parallelism": ranks of unlike k would make unlike numbers of passes through the
+head, and wait for each other for ever; so would one that idles, at k = 0. With dp > 1, and on model runner
+V2, which always does so, the head proposes the full number of tokens: k is only how many are verified.
+No longer needed when: vLLM chooses k by acceptance and step times.
+"""
+
+from time import perf_counter
+from typing import Any, cast
+
+from vllm.v1.core.sched.async_scheduler import AsyncScheduler
+from vllm.v1.core.sched.scheduler import Scheduler
+from vllm.v1.outputs import DraftTokenIds
+
+from parallel.speculation import Adapt, DraftLength, Steps
+
+SCHEDULER = f"{__name__}.scheduler"
+"""What `scheduler_cls` names."""
+
+SETTINGS = "draft_length"
+"""Where the settings stand in vLLM's `additional_config`: `adapt`, values of `Adapt`, and `predicted_s`, the
+cost model's `StepTimes` if it knows the device."""
+
+
+def scheduler(vllm_config: Any, **arguments: Any) -> Any:
+    """Return vLLM's own scheduler, synchronous or not as configured, with k decided by a controller."""
+    kind = AsyncAdaptive if vllm_config.scheduler_config.async_scheduling else SyncAdaptive
+    return kind(vllm_config=vllm_config, **arguments)
+
+
+class InForce:
+    """Stands for vLLM's table of k by batch size: the controller's k, whatever batch is asked for."""
+
+    def __init__(self, control: DraftLength) -> None:
+        self._control = control
+
+    def __getitem__(self, num_requests: int) -> int:
+        """K for the next drafts."""
+        return self._control.draft_tokens
+
+
+class Adaptive:
+    """What is added to either of vLLM's schedulers."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        this = cast(Any, self)
+        given = this.vllm_config.additional_config[SETTINGS]
+        self._adapt = Adapt(**given["adapt"])
+        self._control = DraftLength(this.num_spec_tokens, self._adapt, given.get("predicted_s"))
+        self._steps = Steps(this.num_spec_tokens)
+        self._drafts_all = drafts_all(this.vllm_config)
+        self._ended_at = perf_counter()
+        this.dynamic_sd_lookup = InForce(self._control)
+
+    def _update_after_schedule(self, scheduled: Any) -> None:
+        # What the next step verifies is settled in here; what workers draft is read off `scheduled` after.
+        cast(Any, super())._update_after_schedule(scheduled)
+        if self._drafts_all:
+            scheduled.num_spec_tokens_to_schedule = cast(Any, self).num_spec_tokens
+
+    def update_draft_token_ids(self, drafts: Any) -> None:
+        """Keep of each request's draft what is to be verified; asynchronous scheduling has done so before."""
+        if self._drafts_all:
+            kept = [draft[: self._control.draft_tokens] for draft in drafts.draft_token_ids]
+            drafts = DraftTokenIds(drafts.req_ids, kept)
+        cast(Any, super()).update_draft_token_ids(drafts)
+
+    def make_spec_decoding_stats(
+        self,
+        stats: Any,
+        num_draft_tokens: int,
+        num_accepted_tokens: int,
+        num_invalid_spec_tokens: dict[str, int] | None,
+        request_id: str,
+    ) -> Any:
+        """Note what became of one draft; what a grammar ruled out was not proposed."""
+        ruled_out = (num_invalid_spec_tokens or {}).get(request_id, 0)
+        self._steps.verified(num_draft_tokens - ruled_out, num_accepted_tokens)
+        return cast(Any, super()).make_spec_decoding_stats(
+            stats, num_draft_tokens, num_accepted_tokens, num_invalid_spec_tokens, request_id
+        )
+
+    def update_from_output(self, scheduled: Any, output: Any) -> Any:
+        """Note how long the step took, and decide k when a window is over."""
+        result = cast(Any, super()).update_from_output(scheduled, output)
+        now = perf_counter()
+        step_s, self._ended_at = now - self._ended_at, now
+        num_requests = len(scheduled.num_scheduled_tokens)
+        num_decoding = num_requests - len(scheduled.scheduled_new_reqs)
+        if num_decoding:
+            k = self._control.draft_tokens
+            # Nothing but verification at k, and drafting for the same k. What decodes was there the step
+            # before: the engine was not idle in between.
+            typical = (
+                num_decoding == num_requests
+                and scheduled.total_num_scheduled_tokens == num_requests * (k + 1)
+                and (self._drafts_all or scheduled.num_spec_tokens_to_schedule == k)
+            )
+            self._steps.ended(num_decoding, step_s if typical else None)
+            if len(self._steps) >= self._adapt.window_steps:
+                self._control.decide(self._steps.window(k))
+        return result
+
+
+class SyncAdaptive(Adaptive, Scheduler):
+    """The scheduler that waits for each step, as on CPUs."""
+
+
+class AsyncAdaptive(Adaptive, AsyncScheduler):
+    """The scheduler that plans the next step while one runs."""
+
+
+def drafts_all(vllm_config: Any) -> bool:
+    """Whether the head proposes the full number of tokens whatever k is."""
+    return bool(vllm_config.parallel_config.data_parallel_size > 1 or vllm_config.use_v2_model_runner)

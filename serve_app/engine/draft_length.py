@@ -1,0 +1,37 @@
+"""What does a pool's engine start with so that its number of draft tokens follows what it is worth?"""
+
+from typing import Any
+
+from parallel.speculation import predicted_times
+from parallel.speed import usual_head
+from serve_app.config import Settings
+from serve_app.engine.fit import cost_engine, draft_shape
+
+SCHEDULER = "parallel.vllm_plugin.draft_length.scheduler"
+"""Named, not imported: its module needs vLLM, and `check` runs without."""
+
+CONTEXT_TOKENS = 2048
+"""What the predicted step times are for; measured ones take their place."""
+
+MAX_NUM_SEQS = 1024
+"""vLLM's default on the GPUs this model fits on."""
+
+
+def draft_length_arguments(settings: Settings, pool_name: str) -> dict[str, Any]:
+    """Return vLLM's arguments for `speculation.adapt`; none where it is off."""
+    pool = settings.pools[pool_name]
+    spec = pool.speculation
+    if spec is None or not spec.adapt:
+        return {}
+    given: dict[str, Any] = {"adapt": spec.adapt.values()}
+    if engine := cost_engine(settings, pool_name):
+        times = predicted_times(
+            engine,
+            draft_shape(settings, pool_name) or usual_head(engine.shape),
+            max_sequences=int(pool.engine.get("max_num_seqs") or MAX_NUM_SEQS),
+            context_tokens=CONTEXT_TOKENS,
+            max_draft_tokens=spec.max_draft_tokens,
+            drafts_all=True,  # as vLLM's model runner V2, the one for GPUs, does
+        )
+        given["predicted_s"] = [[float(f"{seconds:.4g}") for seconds in row] for row in times]
+    return {"scheduler_cls": SCHEDULER, "additional_config": {"draft_length": given}}
