@@ -5,12 +5,14 @@
 Needs no engine. Two pools of N / 2 replicas each, every field of every report filled in; requests of 2000
 tokens with 30 prefix blocks, a third of them in sessions that come back. Between two decisions a request is
 leased, as in an ingress replica, so what is timed is the pools' snapshots and the decision. `home`: all stay
-at home; `both`: home misses its targets, so that both pools are predicted. Garbage is collected as usual.
+at home; `both`: home misses its targets, so that both pools are predicted. Times are processor
+times of the thread, garbage collection included.
 """
 
 import argparse
 import gc
 import json
+import os
 import shlex
 import sys
 import time
@@ -64,6 +66,7 @@ def main() -> None:
     ]
     facts = circumstances(seed=1)
     facts.pop("num_tokens")
+    facts["load_average"] = os.getloadavg()[0]
     facts["command"] = shlex.join(["python", "-m", "tests.bench.decision", *sys.argv[1:]])
     path = RESULTS / f"decision-{facts['date']}.json"
     path.write_text(json.dumps(facts | {"rows": [asdict(row) for row in rows]}, indent=1) + "\n")
