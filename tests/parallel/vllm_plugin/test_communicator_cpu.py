@@ -1,15 +1,14 @@
 """Do the added collectives move and sum what belongs to each rank, whatever the sizes?"""
 
-import socket
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from vllm.distributed.device_communicators.cpu_communicator import CpuCommunicator
 
 from parallel.vllm_plugin.communicator_cpu import UnevenCpuCommunicator
+from tests.parallel.ranks import run_as_ranks
 
 NUM_RANKS = 3
 SIZES = [
@@ -25,10 +24,8 @@ def rows(rank: int, num: int, dtype: torch.dtype) -> torch.Tensor:
     return (torch.arange(num * 5).reshape(num, 5) % 7 + 10 * rank).to(dtype)
 
 
-def check_rank(rank: int, port: int) -> None:
-    """All checks, as one rank of the group; a failed one ends the process."""
-    torch.set_num_threads(1)  # more ranks than cores: threads would only wait for one another
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=NUM_RANKS)
+def check_rank(rank: int) -> None:
+    """All checks, as one rank of the group."""
     group = dist.group.WORLD
     assert group is not None
     ours: Any = UnevenCpuCommunicator(cpu_group=group, device_group=group, unique_name="ep:0")
@@ -38,7 +35,6 @@ def check_rank(rank: int, port: int) -> None:
         for dtype in (torch.float32, torch.bfloat16):
             check_reduce(ours, rank, sizes, dtype, case)
     check_defaults(ours, rank)
-    dist.destroy_process_group()
 
 
 def check_gather(ours: Any, rank: int, sizes: list[int], dtype: torch.dtype, case: str) -> None:
@@ -75,10 +71,7 @@ def check_defaults(ours: Any, rank: int) -> None:
 
 def test_all_ranks_agree_with_plain_arithmetic() -> None:
     """Three gloo ranks gather and reduce even, uneven and empty parts in every dtype vLLM sends."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(check_rank, args=(port,), nprocs=NUM_RANKS)
+    run_as_ranks(NUM_RANKS, check_rank)
 
 
 @pytest.mark.parametrize("collective", ["all_gatherv", "reduce_scatterv"])
