@@ -16,7 +16,8 @@ def register() -> None:
 
     parser_cache.install()
     vision_import.install()
-    # Named, not imported: the class pulls in the whole model stack, which most processes never need.
+    # Named, not imported: the classes pull in the whole model stack, which most processes never need.
+    ModelRegistry.register_model("MistralLarge3ForCausalLM", "parallel.vllm_plugin.one_token:OneTokenMistral")
     ModelRegistry.register_model("EagleMistralLarge3ForCausalLM", "parallel.vllm_plugin.eagle:CompleteEagle")
     if current_platform.is_cpu():
         from parallel.vllm_plugin import experts_cpu, sampling_cpu

@@ -56,6 +56,11 @@ def has_experts_apart_on_cpu(vllm_config: VllmConfig) -> bool:
     return bool(vllm_config.parallel_config.enable_expert_parallel and current_platform.is_cpu())
 
 
+def divides_tokens_over_ranks(vllm_config: VllmConfig) -> bool:
+    """Whether tp ranks hand on shares of the tokens: with dp, tp and expert parallelism, on any device."""
+    return bool(vllm_config.parallel_config.use_sequence_parallel_moe)
+
+
 def has_vision_tower(vllm_config: VllmConfig) -> bool:
     """Whether the model's configuration has a vision part."""
     return getattr(vllm_config.model_config.hf_config, "vision_config", None) is not None
@@ -77,10 +82,19 @@ def parser_is_cached() -> bool:
 
 def draft_head_is_replaced() -> bool:
     """Whether vLLM's registry of models names our draft head."""
+    return _module_of("EagleMistralLarge3ForCausalLM") == "parallel.vllm_plugin.eagle"
+
+
+def model_is_replaced() -> bool:
+    """Whether vLLM's registry of models names our text model."""
+    return _module_of("MistralLarge3ForCausalLM") == "parallel.vllm_plugin.one_token"
+
+
+def _module_of(architecture: str) -> str | None:
+    """The module that vLLM's registry of models names for an architecture."""
     from vllm import ModelRegistry
 
-    registered = ModelRegistry.models.get("EagleMistralLarge3ForCausalLM")
-    return getattr(registered, "module_name", None) == "parallel.vllm_plugin.eagle"
+    return getattr(ModelRegistry.models.get(architecture), "module_name", None)
 
 
 def sampling_parameters_arrive() -> bool:
@@ -145,6 +159,12 @@ FIXES = (
         "uneven collectives are missing",
         has_experts_apart_on_cpu,
         communicator_is_replaced,
+    ),
+    Fix(
+        "one_token",
+        "a group's answer goes astray when it decodes one token",
+        divides_tokens_over_ranks,
+        model_is_replaced,
     ),
     Fix("eplb_policy", "vLLM has no such policy", places_experts_steadily, policy_is_in_table),
 )

@@ -134,6 +134,19 @@ def test_two_data_parallel_ranks_with_experts_apart(engine: Engine, reference: A
     assert {"experts_cpu", "communicator_cpu"} <= set(found["needed"])
 
 
+def test_both_kinds_of_ranks_with_experts_apart(engine: Engine, reference: Any) -> None:
+    """Two groups of two ranks, one of which decodes a single token, with a fourth of the experts each."""
+    found = engine(
+        waves(ranked=True),
+        data_parallel_size=2,
+        tensor_parallel_size=2,
+        enable_expert_parallel=True,
+        enable_return_routed_experts=True,
+    )
+    assert_same_answers(found, reference)
+    assert {"experts_cpu", "communicator_cpu", "one_token"} <= set(found["needed"])
+
+
 def test_drafts_change_nothing_but_the_number_of_steps(
     engine: Engine, checkpoint: Path, reference: Any
 ) -> None:

@@ -14,6 +14,7 @@ def config(
     *,
     method: str | None = None,
     expert_parallel: bool = False,
+    divided_tokens: bool = False,
     vision: bool = False,
     policy: str = "default",
 ) -> Any:
@@ -21,7 +22,9 @@ def config(
     return SimpleNamespace(
         speculative_config=None if method is None else SimpleNamespace(method=method),
         parallel_config=SimpleNamespace(
-            enable_expert_parallel=expert_parallel, eplb_config=SimpleNamespace(policy=policy)
+            enable_expert_parallel=expert_parallel,
+            use_sequence_parallel_moe=divided_tokens,
+            eplb_config=SimpleNamespace(policy=policy),
         ),
         model_config=SimpleNamespace(
             hf_config=SimpleNamespace(vision_config={}) if vision else SimpleNamespace()
@@ -37,6 +40,7 @@ def config(
         (config(method="eagle"), ["parser_cache", "eagle", "sampling_cpu"]),
         (config(vision=True), ["parser_cache", "vision_import"]),
         (config(expert_parallel=True), ["parser_cache", "experts_cpu", "communicator_cpu"]),
+        (config(divided_tokens=True), ["parser_cache", "one_token"]),
         (config(policy="steady"), ["parser_cache", "eplb_policy"]),
     ],
 )
@@ -57,14 +61,17 @@ def test_nothing_is_refused_where_all_took_effect(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(
         fixes, "FIXES", tuple(dataclasses.replace(fix, in_effect=lambda: True) for fix in FIXES)
     )
-    fixes.require(config(method="eagle", expert_parallel=True, vision=True, policy="steady"))
+    fixes.require(
+        config(method="eagle", expert_parallel=True, divided_tokens=True, vision=True, policy="steady")
+    )
 
 
 def test_gpus_do_not_need_the_fixes_for_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """Expert parallelism, and sampling under speculation, lack nothing there."""
     monkeypatch.setattr("vllm.platforms._current_platform", SimpleNamespace(is_cpu=lambda: False))
-    demanding = config(method="eagle", expert_parallel=True, policy="steady")
-    assert [fix.name for fix in FIXES if fix.applies(demanding)] == ["parser_cache", "eagle", "eplb_policy"]
+    demanding = config(method="eagle", expert_parallel=True, divided_tokens=True, policy="steady")
+    needed = [fix.name for fix in FIXES if fix.applies(demanding)]
+    assert needed == ["parser_cache", "eagle", "one_token", "eplb_policy"]
 
 
 def test_every_fix_has_a_file_that_says_when_it_can_go() -> None:
