@@ -1,8 +1,4 @@
-"""The commands of `python -m parallel`.
-
-`plan`: the best layout for given GPUs, what it needs, and what the others lack. `speculate`: the best number
-of draft tokens by batch.
-"""
+"""The commands of `python -m parallel`: each says with --help what it needs."""
 
 import argparse
 import json
@@ -27,17 +23,18 @@ Pool = Literal["latency", "throughput"]
 REQUESTS_PER_GPU: dict[Pool, int] = {"latency": 8, "throughput": 256}
 """What a pool is predicted for unless --concurrency says otherwise."""
 
-BEST_K = "print what each number of draft tokens is worth by batch, for given acceptance, predicted"
+FORMATS = [one.value for one in WeightFormat if one is not WeightFormat.FLOAT32]
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return the exit status: 0, 1 if nothing fits, 2 for a wrong option."""
     options = _parser().parse_args(argv)
     try:
-        return _plan(options) if options.command == "plan" else _speculate(options)
+        status: int = options.run(options)
     except ValueError as error:
         print(f"{options.command}: {error}", file=sys.stderr)
         return 2
+    return status
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -61,15 +58,32 @@ def _shares(given: str) -> list[float]:
     return [float(share) for share in given.split(",")]
 
 
+def _collectives(options: argparse.Namespace) -> int:
+    from parallel import bandwidth  # torch, which no plan needs, takes seconds to import
+
+    link = gpu(options.gpu).link if options.gpu else None
+    print(bandwidth.table(bandwidth.measure(options.ranks, options.tokens), options.ranks, link))
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m parallel")
-    what = "print the best layout (tp, dp, ep, replicas) for these GPUs, its memory, and its predicted speed"
     commands = parser.add_subparsers(dest="command", required=True)
-    plan = commands.add_parser("plan", help=what, description=what)
+    for run, what, add_options in (
+        (_plan, "the best layout (tp, dp, ep, replicas) for given GPUs, its memory and its speed", _add_plan),
+        (_speculate, "what each number of draft tokens is worth by batch, predicted", _add_speculate),
+        (_collectives, "how near this machine's collectives come to its link's limit", _add_collectives),
+    ):
+        command = commands.add_parser(run.__name__.removeprefix("_"), help=what, description=f"Print {what}.")
+        command.set_defaults(run=run)
+        add_options(command)
+    return parser
+
+
+def _add_plan(plan: argparse.ArgumentParser) -> None:
     plan.add_argument("--gpus", required=True, help="of each node, as 2xH200")
     plan.add_argument("--nodes", type=int, default=1, help="machines with so many GPUs each (default 1)")
-    formats = [one.value for one in WeightFormat if one is not WeightFormat.FLOAT32]
-    plan.add_argument("--precision", required=True, choices=formats, help="of the weights")
+    plan.add_argument("--precision", required=True, choices=FORMATS, help="of the weights")
     plan.add_argument("--context", type=int, required=True, help="tokens of the longest request")
     plan.add_argument("--pool", required=True, choices=get_args(Pool), help="latency speculates (EAGLE)")
     plan.add_argument(
@@ -94,11 +108,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     plan.add_argument("--memory-utilization", type=float, default=0.92, help="vLLM's share (default 0.92)")
     plan.add_argument("--json", action="store_true", help="print values instead of text")
-    _add_speculate(commands.add_parser("speculate", help=BEST_K, description=BEST_K), formats)
-    return parser
 
 
-def _add_speculate(speculate: argparse.ArgumentParser, formats: list[str]) -> None:
+def _add_collectives(collectives: argparse.ArgumentParser) -> None:
+    collectives.add_argument("--ranks", type=int, default=2, help="default 2")
+    collectives.add_argument(
+        "--tokens",
+        type=int,
+        nargs="+",
+        default=[1, 32, 512, 8192],
+        help="of each rank (default 1 32 512 8192)",
+    )
+    collectives.add_argument("--gpu", help="as H200: whose link's peak to print beside")
+
+
+def _add_speculate(speculate: argparse.ArgumentParser) -> None:
     speculate.add_argument("--gpus", required=True, help="of one engine, as H200, or 2xH200 for tp 2 with ep")
     speculate.add_argument(
         "--acceptance",
@@ -106,7 +130,7 @@ def _add_speculate(speculate: argparse.ArgumentParser, formats: list[str]) -> No
         type=_shares,
         help="shares of drafts accepted up to each position, as 0.8,0.6,0.5",
     )
-    speculate.add_argument("--precision", default="fp8", choices=formats, help="of the weights (default fp8)")
+    speculate.add_argument("--precision", default="fp8", choices=FORMATS, help="of the weights (default fp8)")
     speculate.add_argument("--model", type=Path, help="folder with params.json (default: Mistral Small 4)")
     speculate.add_argument("--context", type=int, default=2048, help="mean tokens of context (default 2048)")
     speculate.add_argument("--sequences", type=int, default=512, help="the largest batch (default 512)")
