@@ -16,11 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
+from serve_app.engine import whitespace
+
 
 def from_the_start(generate: Callable[..., Any], settings: "Settings") -> Callable[..., Any]:
     """Wrap an engine's `generate`: of a prompt that asks for no reasoning, the reasoning has ended.
 
-    `ignore_eos` takes the grammar away.
+    `ignore_eos` takes the grammar away. White space in JSON is bounded.
     """
 
     @wraps(generate)
@@ -28,6 +30,8 @@ def from_the_start(generate: Callable[..., Any], settings: "Settings") -> Callab
         has_grammar = getattr(sampling_params, "structured_outputs", None) is not None
         if has_grammar and sampling_params.ignore_eos:
             sampling_params.structured_outputs, has_grammar = None, False
+        if has_grammar:
+            whitespace.bound(sampling_params.structured_outputs)
         tokens = prompt.get("prompt_token_ids") if isinstance(prompt, Mapping) else None
         if has_grammar and tokens and not settings.ask_for_reasoning(tokens):
             given["reasoning_ended"] = True

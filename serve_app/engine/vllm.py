@@ -7,7 +7,15 @@ from dataclasses import is_dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from serve_app.engine import asgi, grammars, response_parts, stream_errors, token_ids, validation
+from serve_app.engine import (
+    asgi,
+    grammars,
+    response_ids,
+    response_parts,
+    stream_errors,
+    token_ids,
+    validation,
+)
 from serve_app.engine.reasoning import as_clients_read_it
 from serve_app.engine.stats import EngineStats
 from serve_app.types import Call, Head, ReplicaReport
@@ -59,6 +67,7 @@ class VllmServer:
         stream_errors.install()
         token_ids.install()
         response_parts.install()
+        response_ids.install()
         settings = grammars.Settings(engine.get_tokenizer())
         engine.generate = grammars.from_the_start(engine.generate, settings)
         try:
