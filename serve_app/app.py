@@ -12,7 +12,7 @@ from ray.serve.handle import DeploymentHandle
 
 from serve_app.config import INGRESS_DEPLOYMENT, Pool, Settings, parse
 from serve_app.engine.arguments import engine_arguments
-from serve_app.engine.fit import fit
+from serve_app.engine.fit import fit, max_model_len
 from serve_app.engine.handle import HandleBackend
 from serve_app.engine.replica import EngineReplica
 from serve_app.engine.traits import step_tables, traits
@@ -50,7 +50,9 @@ class IngressReplica:
         policy = Policy(settings.router.rules(), step_tables(settings), Random(replica))
         router = Router(pools, policy, metrics)
         gate = Gate(settings.ingress, listens_on(), metrics)
-        return make_app(router, settings.model, settings.ingress, metrics, gate)
+        # What fits whichever pool a request goes to.
+        length = min(max_model_len(settings, name) for name in settings.pools)
+        return make_app(router, settings.model, settings.ingress, metrics, gate, length)
 
 
 def build(args: Mapping[str, Any]) -> Application:

@@ -37,6 +37,13 @@ def fit(settings: Settings, pool_name: str) -> Fit:
         raise ConfigError([f"pools.{pool_name}: {error}"]) from None
 
 
+def max_model_len(settings: Settings, pool_name: str) -> int:
+    """Return how many tokens of prompt and answer a pool takes: its own setting, or the model's."""
+    params = _params(settings.model.path)
+    shape = MISTRAL_SMALL_4 if params is None else ModelShape.from_params(params)
+    return int(_number(settings.pools[pool_name], "max_model_len", shape.positions))
+
+
 def _fit(settings: Settings, pool_name: str) -> Fit:
     pool = settings.pools[pool_name]
     params = _params(settings.model.path)

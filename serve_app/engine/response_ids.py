@@ -2,8 +2,8 @@
 
 Reason: vLLM makes the items of `response.completed` by parsing the whole text once more, with new ids.
 
-Upstream symptom (vLLM 0.29.0): the ids and call ids in `response.output_item.done` are not those in the output
-of `response.completed`. A client that has answered a call as soon as it was there has answered another one.
+Upstream symptom (vLLM 0.29.0): the ids and call ids in `response.output_item.done` are not those in the
+output of `response.completed`. A client that has answered a call as it came has answered another one.
 
 No longer needed when: `tests/serve_app/engine/test_response_ids.py` passes without `install`.
 """

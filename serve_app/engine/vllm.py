@@ -14,6 +14,7 @@ from serve_app.engine import (
     response_parts,
     stream_errors,
     token_ids,
+    turns,
     validation,
 )
 from serve_app.engine.reasoning import as_clients_read_it
@@ -67,6 +68,7 @@ class VllmServer:
         stream_errors.install()
         token_ids.install()
         response_parts.install()
+        turns.install()  # around the parts
         response_ids.install()
         settings = grammars.Settings(engine.get_tokenizer())
         engine.generate = grammars.from_the_start(engine.generate, settings)

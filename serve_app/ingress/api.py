@@ -1,12 +1,14 @@
 """Which routes are there, and what does each one do with a request?"""
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
@@ -15,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from serve_app.config import Ingress, Model
 from serve_app.errors import AnswerTimeout, ApiError, UnknownModel, UnknownRoute, Unsupported, WrongMethod
 from serve_app.ingress import body as request_body
-from serve_app.ingress import defaults, effort, parts, shapes, streaming, synonyms, unsupported
+from serve_app.ingress import defaults, document, effort, parts, shapes, streaming, synonyms, unsupported
 from serve_app.ingress.dialects import DIALECTS, RESPONSES, Dialect
 from serve_app.ingress.gate import Admission, Gate, Guarded
 from serve_app.ingress.media import Images
@@ -31,9 +33,6 @@ logger = logging.getLogger("ray.serve")
 FORWARDED = (b"x-request-id", b"traceparent", b"tracestate")
 """Request headers that the engine gets to see, beside the content type."""
 
-OPEN_PATHS = ("/health", "/ready", "/metrics")
-"""What answers without a key: probes and scrapers seldom have one, and it has nothing of a request in it."""
-
 NO_ONE = "-"
 """Stands for pool and replica in the headers of an answer that no engine gave."""
 
@@ -48,6 +47,7 @@ class Edge:
     metrics: Metrics
     images: Images
     started_s: int
+    max_model_len: int
     today: Callable[[], date]
 
 
@@ -62,9 +62,13 @@ def make_app(
     limits: Ingress,
     metrics: Metrics,
     gate: Gate,
+    max_model_len: int,
     today: Callable[[], date] = utc_today,
 ) -> FastAPI:
-    """Return the ASGI app of an ingress replica. Its lifespan keeps the router's view fresh."""
+    """Return the ASGI app of an ingress replica. Its lifespan keeps the router's view fresh.
+
+    `max_model_len`: tokens of prompt and answer together that every pool takes.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -72,23 +76,31 @@ def make_app(
         yield
         refresh.cancel()
 
-    app = FastAPI(title="Venturi", lifespan=lifespan)
-    edge = Edge(router, model, limits, metrics, Images(limits.images, metrics), int(time.time()), today)
+    app = FastAPI(title="Venturi", lifespan=lifespan, openapi_url=None)
+    edge = Edge(
+        router, model, limits, metrics, Images(limits.images, metrics), int(time.time()), max_model_len, today
+    )
     app.add_middleware(
         Guarded,
         gate=gate,
-        guards=lambda path: path not in OPEN_PATHS,
+        guards=lambda path: path not in document.OPEN_PATHS,
         refuse=lambda request, error: _error(edge, request, error),
     )
 
     for dialect in DIALECTS:
         app.post(dialect.path)(_served(edge, dialect))
 
-    @app.api_route(f"{RESPONSES.path}/{{rest:path}}", methods=["GET", "POST", "DELETE"])
+    @app.api_route(
+        f"{RESPONSES.path}/{{rest:path}}", methods=["GET", "POST", "DELETE"], include_in_schema=False
+    )
     async def stored_response(request: Request) -> Response:
         raise Unsupported(
             f"{request.method} {request.url.path}: {unsupported.NOT_STORED}", param="response_id"
         )
+
+    @app.get(document.PATH, include_in_schema=False)
+    async def openapi() -> Response:
+        return JSONResponse(document.of(app, model, limits, await _engines_document(edge)))
 
     @app.get("/v1/models")
     async def models() -> Response:
@@ -207,6 +219,15 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
     return Response(content, answer.head.status, headers)
 
 
+async def _engines_document(edge: Edge) -> dict[str, Any]:
+    """Return what an engine says of its API; nothing if it keeps that to itself."""
+    deadline_s = asyncio.get_running_loop().time() + edge.limits.request_timeout_s
+    wanted = features.of_request({}, edge.model.default_effort)
+    answer = await _before(deadline_s, edge.router.route(wanted, Call("GET", document.PATH)))
+    content = await streaming.whole(answer, deadline_s)
+    return json.loads(content) if answer.head.status == 200 else {}
+
+
 async def _before(deadline_s: float, work: Awaitable[Answer]) -> Answer:
     try:
         async with asyncio.timeout_at(deadline_s):
@@ -242,8 +263,10 @@ def _cards(edge: Edge) -> list[dict[str, object]]:
             "created": edge.started_s,
             "owned_by": "venturi",
             "root": edge.model.name,
+            "max_model_len": edge.max_model_len,
             # What Mistral's own client wants to see beside OpenAI's fields.
             "type": "base",
+            "max_context_length": edge.max_model_len,
             "capabilities": {"completion_chat": True, "function_calling": True, "vision": True},
         }
         for name in edge.model.names

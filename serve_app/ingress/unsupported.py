@@ -19,6 +19,7 @@ from serve_app.ingress.dialects import (
 NOT_STORED = "answers are not stored: replicas share no state, and an answer ends with its request"
 NO_TOOLS_OF_OURS = "the server runs no tools of its own; send function tools and run them"
 ONE_TIER = "every request is served alike"
+UNKNOWN_VERBOSITY = "the model does not know it; say it in the prompt"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Refused:
     """A field that is refused unless it has a value that asks for nothing."""
 
     field: str
+    """Dotted where it is in an object of the body."""
     why: str
     harmless: tuple[object, ...] | Callable[[Any], bool] = (None, False)
 
@@ -50,6 +52,12 @@ def _keeps_all(management: object) -> bool:
     return all(isinstance(edit, Mapping) and edit.get("keep") == "all" for edit in edits)
 
 
+def _is_known(include: object) -> bool:
+    # Reasoning is given in clear, and is taken back so: clients that ask for it encrypted lose nothing.
+    known = ("message.output_text.logprobs", "reasoning.encrypted_content")
+    return not isinstance(include, list) or all(name in known for name in include)
+
+
 _GUIDED = tuple(
     Refused(f"guided_{kind}", "send response_format or structured_outputs instead", (None,))
     for kind in ("json", "regex", "choice", "grammar")
@@ -64,7 +72,7 @@ _CHAT = (
     Refused("web_search_options", NO_TOOLS_OF_OURS),
     Refused("store", NOT_STORED),
     Refused("service_tier", ONE_TIER, (None, "auto", "default")),
-    Refused("verbosity", "the model does not know it; say it in the prompt", (None, "medium")),
+    Refused("verbosity", UNKNOWN_VERBOSITY, (None, "medium")),
     Refused("safe_prompt", "there is no safety prompt; send a system message instead"),
     *_GUIDED,
 )
@@ -89,6 +97,8 @@ REFUSED: Mapping[str, tuple[Refused, ...]] = {
         Refused("prompt", "there are no stored prompts; send instructions and input", (None,)),
         Refused("tools", NO_TOOLS_OF_OURS, _of_types("function", "namespace")),
         Refused("context_management", "the whole conversation is read", (None, [])),
+        Refused("text.verbosity", UNKNOWN_VERBOSITY, (None, "medium")),
+        Refused("include", f"of what it names, nothing else is here; {NO_TOOLS_OF_OURS}", _is_known),
         Refused("service_tier", ONE_TIER, (None, "auto", "default")),
     ),
     MESSAGES.path: _MESSAGES,
@@ -100,11 +110,18 @@ REFUSED: Mapping[str, tuple[Refused, ...]] = {
 def check(dialect: Dialect, body: Body) -> None:
     """Raise Unsupported, naming the field, if `body` asks for what is not served in `dialect`."""
     for refused in REFUSED.get(dialect.path, ()):
-        value = body.get(refused.field)
+        value = _at(body, refused.field)
         if refused.refuses(value):
             raise Unsupported(
                 f"{refused.field}={_short(value)} is not supported: {refused.why}", param=refused.field
             )
+
+
+def _at(body: Body, field: str) -> object:
+    value: object = body
+    for key in field.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
 
 
 def _short(value: object) -> str:

@@ -81,7 +81,7 @@ async def measure(num_requests: int) -> float:
     await pools["pool"].refresh()
     limits = Ingress(auth=Auth(open=True))
     gate = Gate(limits, "127.0.0.1", metrics)
-    app = make_app(router, Model(path="x", name="m"), limits, metrics, gate)
+    app = make_app(router, Model(path="x", name="m"), limits, metrics, gate, 8192)
     [body] = Job("", "m", prompts(1, 1), 1, 16).bodies()
     for _ in range(num_requests // 10):
         assert await ask(app, body) > NUM_CHUNKS

@@ -124,7 +124,7 @@ def api(parts: System, *, limits: Ingress | None = None, model: Model = MODEL) -
     """Return the ingress app over a system, on the first of March 2026."""
     limits = limits or Ingress()
     gate = Gate(limits, "127.0.0.1", parts.metrics, parts.clock)
-    return make_app(parts.router, model, limits, parts.metrics, gate, lambda: date(2026, 3, 1))
+    return make_app(parts.router, model, limits, parts.metrics, gate, 8192, lambda: date(2026, 3, 1))
 
 
 @asynccontextmanager

@@ -7,7 +7,6 @@ import pytest
 
 from serve_app.engine.grammars import Settings, from_the_start
 
-
 GRAMMAR = SimpleNamespace(json=None, json_object=None, grammar='start: "yes"')
 
 

@@ -21,6 +21,7 @@ async def test_models() -> None:
         assert {(c["object"], c["owned_by"], c["root"]) for c in cards.values()} == {
             ("model", "venturi", "mistral-small-4")
         }
+        assert {card["max_model_len"] for card in listed["data"]} == {8192}
         assert (await http.get("/v1/models/small")).json() == cards["small"]
         unknown = await http.get("/v1/models/org/other")
     assert refusal(unknown) == (404, "invalid_request_error", "model_not_found", "model")

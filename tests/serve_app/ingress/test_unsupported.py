@@ -32,6 +32,7 @@ from serve_app.ingress.dialects import (
             "no tools of its own",
         ),
         (RESPONSES, {"service_tier": "flex"}, "service_tier", "alike"),
+        (RESPONSES, {"include": ["file_search_call.results"]}, "include", "nothing else"),
         (CHAT, {"functions": []}, "functions", "send tools"),
         (CHAT, {"modalities": ["text", "audio"]}, "modalities", "text only"),
         (CHAT, {"web_search_options": {}}, "web_search_options", "no tools of its own"),
@@ -60,6 +61,9 @@ def test_refused(dialect: Dialect, body: dict[str, Any], field: str, word: str) 
         (RESPONSES, {"background": False, "store": False, "previous_response_id": None, "tools": []}),
         (RESPONSES, {"tools": [{"type": "function", "name": "f"}], "service_tier": "auto"}),
         (RESPONSES, {"tools": "no list", "store": None}),
+        (RESPONSES, {"text": {"verbosity": "medium", "format": {"type": "text"}}}),
+        (RESPONSES, {"text": "no object", "include": "no list"}),
+        (RESPONSES, {"include": ["reasoning.encrypted_content", "message.output_text.logprobs"]}),
         (CHAT, {"modalities": ["text"], "store": False, "service_tier": "default", "safe_prompt": False}),
         (CHAT, {"safe_prompt": None, "prompt_mode": "reasoning", "random_seed": 0}),
         (CHAT, {"seed": 1, "tools": [{"type": "function"}]}),
@@ -72,6 +76,14 @@ def test_refused(dialect: Dialect, body: dict[str, Any], field: str, word: str) 
 def test_not_refused(dialect: Dialect, body: dict[str, Any]) -> None:
     """Values that change nothing pass, and so does what vLLM itself looks after."""
     unsupported.check(dialect, body)
+
+
+def test_a_field_of_an_object() -> None:
+    """It is named by its path."""
+    with pytest.raises(Unsupported) as refused:
+        unsupported.check(RESPONSES, {"text": {"verbosity": "low"}})
+    assert refused.value.param == "text.verbosity"
+    assert refused.value.message.startswith("text.verbosity='low' is not supported: ")
 
 
 def test_a_long_value_is_cut() -> None:
