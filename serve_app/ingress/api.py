@@ -12,7 +12,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from serve_app.config import Ingress, Model
 from serve_app.errors import AnswerTimeout, ApiError, UnknownModel, UnknownRoute, Unsupported, WrongMethod
@@ -22,7 +22,7 @@ from serve_app.ingress.dialects import DIALECTS, RESPONSES, Dialect
 from serve_app.ingress.gate import Admission, Gate, Guarded
 from serve_app.ingress.media import Images
 from serve_app.ingress.quota import estimated_tokens
-from serve_app.ingress.usage import Usage, metered
+from serve_app.ingress.usage import Usage, asked, hidden, is_silent, metered
 from serve_app.metrics import Metrics
 from serve_app.router import features
 from serve_app.router.dispatch import Answer, Router
@@ -121,7 +121,7 @@ def make_app(
     async def ready() -> Response:
         return _ready(edge)
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics_text() -> Response:
         for pool, num_healthy in router.num_healthy().items():
             metrics.healthy_replicas.labels(pool).set(num_healthy)
@@ -178,11 +178,14 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
     num_text_bytes = len(body) - sum(len(image.url) for image in images)
     admission.begin(applied, num_text_bytes)
     usage = Usage(estimated_tokens(num_text_bytes))
+    asks_for_usage = admission.counts_tokens and is_silent(dialect, parsed)
 
     async def settled_and_routed() -> Answer:
         # Before the defaults, which may put a turn in front of those that the images are in.
         settled = await edge.images.settle(said, images)
         completed = defaults.completed(dialect, settled, applied, edge.model, edge.today())
+        if asks_for_usage:
+            completed = asked(completed)
         wanted = features.of_request(completed, applied, admission.tenant, admission.priority, len(images))
         if not dialect.generates:
             wanted = replace(wanted, blocks=())  # counting tokens leaves nothing in a cache
@@ -209,6 +212,8 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
 
         events = streaming.events(answer, deadline_s, broken, dialect.shape)
         events = metered(events, usage, admission.charge)
+        if asks_for_usage:
+            events = hidden(events)
         return streaming.Stream(answer, events, answer.head.status, headers)
     content = await streaming.unless_gone(request, streaming.whole(answer, deadline_s))
     if content is None:

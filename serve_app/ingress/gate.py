@@ -135,6 +135,11 @@ class Admission:
         return self._tenant.priority
 
     @property
+    def counts_tokens(self) -> bool:
+        """Whether the tenant has a limit of tokens, so that an answer has to tell what it used."""
+        return self._tenant.tokens_per_min is not None
+
+    @property
     def headers(self) -> dict[str, str]:
         """The rate-limit headers of its answer, as of now."""
         return self._slot.account.headers(self._gate._clock())

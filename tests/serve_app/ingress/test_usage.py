@@ -1,10 +1,12 @@
 """Are tokens counted as answers tell them, in every dialect?"""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
-from serve_app.ingress.usage import Usage, metered
+from serve_app.ingress.dialects import CHAT, COMPLETIONS, MESSAGES, RESPONSES, Dialect
+from serve_app.ingress.usage import Usage, asked, hidden, is_silent, metered
 
 
 @pytest.mark.parametrize(
@@ -43,3 +45,42 @@ async def test_a_stream_is_charged_as_it_goes() -> None:
     passed = [chunk async for chunk in metered(stream(), Usage(10), charged.append)]
     assert passed == [b"data: 1\n\n", b"data: 2\n\ndata: 3\n\n"]
     assert charged == [11, 13]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "fields", "wanted"),
+    [
+        (CHAT, {"stream": True}, True),
+        (COMPLETIONS, {"stream": True, "stream_options": {"include_usage": False}}, True),
+        (CHAT, {"stream": True, "stream_options": {"include_usage": True}}, False),
+        (CHAT, {}, False),
+        (MESSAGES, {"stream": True}, False),
+        (RESPONSES, {"stream": True}, False),
+    ],
+)
+def test_silent_streams(dialect: Dialect, fields: dict[str, Any], wanted: bool) -> None:
+    """Whole answers and the other dialects tell their usage anyway."""
+    assert is_silent(dialect, fields) is wanted
+
+
+def test_the_question() -> None:
+    """Other options stay; figures in every event, which would not be hidden, are not asked for."""
+    options = {"include_usage": False, "continuous_usage_stats": True, "x": 1}
+    assert asked({"stream": True, "stream_options": options})["stream_options"] == {
+        "include_usage": True,
+        "continuous_usage_stats": False,
+        "x": 1,
+    }
+    assert asked({"stream_options": "wrong"}) == {"stream_options": "wrong"}
+
+
+async def test_the_answer_to_it_is_hidden() -> None:
+    """Only the event that we asked for goes; a text that quotes one stays, and nothing is cut."""
+    text = b'data: {"choices":[{"delta":{"content":"\\"choices\\":[] \\"usage\\":"}}]}\n\n'
+    figures = b'data: {"id":"1","choices":[],"usage":{"total_tokens":9}}\n\n'
+
+    async def stream() -> AsyncIterator[bytes]:
+        for chunk in (text, text + figures + b"data: [DONE]\n\n", figures):
+            yield chunk
+
+    assert [chunk async for chunk in hidden(stream())] == [text, text + b"data: [DONE]\n\n"]
