@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from serve_app.config.base import Frozen, Name, Positive, one_effort_at_least
+from serve_app.config.base import Frozen, Name, Positive, one_at_least
 from serve_app.types import Effort
 
 KEY_HASH = re.compile(r"sha256:[0-9a-f]{64}")
@@ -31,7 +31,7 @@ class Tenant(Frozen):
     tokens_per_min: Positive | None = None
     """Tokens of prompts and answers together."""
     concurrent_requests: Positive | None = None
-    efforts: Annotated[tuple[Effort, ...], AfterValidator(one_effort_at_least)] = tuple(Effort)
+    efforts: Annotated[tuple[Effort, ...], AfterValidator(one_at_least)] = tuple(Effort)
     priority: Annotated[int, Field(strict=True)] = 0
     """More is more important."""
 

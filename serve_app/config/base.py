@@ -20,13 +20,6 @@ def one_at_least(given: tuple[T, ...]) -> tuple[T, ...]:
     return given
 
 
-def one_effort_at_least(given: tuple[T, ...]) -> tuple[T, ...]:
-    """Refuse an empty list of efforts."""
-    if not given:
-        raise ValueError("must name at least one effort, not []")
-    return given
-
-
 def refuse_unknown(given: Mapping[str, Any], known: Collection[str], under: str = "") -> None:
     """Raise an error that `problems.lines` writes as a line for each key of `given` that is not `known`."""
     unknown = [str(key) for key in given if key not in known]

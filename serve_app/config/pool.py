@@ -13,7 +13,7 @@ from serve_app.config.base import (
     Frozen,
     Positive,
     PositiveSeconds,
-    one_effort_at_least,
+    one_at_least,
     refuse_unknown,
 )
 from serve_app.types import Effort
@@ -88,7 +88,7 @@ def _plan(given: Any) -> Any:
 class Pool(Frozen):
     """One pool: replicas with one engine configuration."""
 
-    efforts: Annotated[tuple[Effort, ...], AfterValidator(one_effort_at_least)]
+    efforts: Annotated[tuple[Effort, ...], AfterValidator(one_at_least)]
     """Whose requests this pool serves first."""
     device: Device = "gpu"
     gpu: str | None = None

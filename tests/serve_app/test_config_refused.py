@@ -73,7 +73,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"model": "x"}, "model: Input should be a valid dictionary or instance of Model, not 'x'"),
     ({"env.A": 1}, "env.A: Input should be a valid string, not 1"),
     ({f"{T}.efforts": ["medium"]}, f"{T}.efforts.0: Input should be 'none' or 'high', not 'medium'"),
-    ({f"{T}.efforts": []}, f"{T}.efforts: must name at least one effort, not []"),
+    ({f"{T}.efforts": []}, f"{T}.efforts: must name at least one, not []"),
     ({f"{T}.device": "tpu"}, f"{T}.device: Input should be 'cpu' or 'gpu', not 'tpu'"),
     (
         {"model.weight_format": "fp7"},
