@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from serve_app import types
-from serve_app.config.base import Frozen, Name, Positive, PositiveSeconds, one_at_least, one_effort_at_least
+from serve_app.config.base import Frozen, Name, Positive, PositiveSeconds, one_at_least
 from serve_app.types import Effort, Rules, Shape
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -75,7 +75,7 @@ class Preference(Frozen):
     """Pools that are home to some requests, whatever the pools' own efforts."""
 
     pools: Annotated[tuple[Name, ...], AfterValidator(one_at_least)]
-    efforts: Annotated[tuple[Effort, ...], AfterValidator(one_effort_at_least)] = tuple(Effort)
+    efforts: Annotated[tuple[Effort, ...], AfterValidator(one_at_least)] = tuple(Effort)
     shapes: tuple[Shape, ...] = ()
     """All of these."""
     min_prompt_tokens: Annotated[int, Field(ge=0, strict=True)] = 0
