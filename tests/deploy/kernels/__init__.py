@@ -1,0 +1,1 @@
+"""Does the kernels' tuner search, compile and write as it says?"""
