@@ -1,4 +1,4 @@
-"""An engine group spread over two Ray nodes, through the plan and Ray Serve, with the real engine."""
+"""Engine groups of two ranks, also over two nodes, through the plan and Ray Serve, with the real engine."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = [pytest.mark.engine, pytest.mark.e2e]
 
-TIMEOUT_S = 540
+TIMEOUT_S = 560
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def answers(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 @pytest.mark.parametrize("plan", ["tp-over-nodes", "dp-over-nodes"])
-def test_two_nodes_answer_as_one_rank(answers: dict[str, dict[str, Any]], plan: str) -> None:
+def test_two_ranks_answer_as_one(answers: dict[str, dict[str, Any]], plan: str) -> None:
     """The float32 greedy tokens of every prompt are those of a single rank."""
     assert answers[plan]["tokens"] == answers["one-rank"]["tokens"]
 
@@ -39,3 +39,14 @@ def test_each_node_runs_one_rank(answers: dict[str, dict[str, Any]], plan: str) 
     """The two ranks are Ray actors on different nodes."""
     assert len(answers[plan]["rank_nodes"]) == 2
     assert len(set(answers[plan]["rank_nodes"])) == 2
+
+
+def test_a_group_that_lost_a_rank_restarts_whole(answers: dict[str, dict[str, Any]]) -> None:
+    """The stream ends in an error within 10 s; the replica says that it leaves; all ranks are new."""
+    loss = answers["tp-over-nodes"]["loss"]
+    print(f"{loss['ends']} after {loss['ends_s']:.1f} s, back after {loss['restart_s']:.1f} s")
+    assert all(loss["ends"])
+    assert loss["ends_s"] < 10
+    assert loss["num_leaving"] == 1
+    assert loss["survivors"] == []
+    assert loss["tokens"] == answers["one-rank"]["tokens"]

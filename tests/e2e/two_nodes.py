@@ -1,10 +1,11 @@
-"""Does an engine group that spans two Ray nodes answer as one rank does? Run as a script.
+"""Does an engine group of two ranks answer as one rank does, and restart whole? Run as a script.
 
     python two_nodes.py CHECKPOINT ANSWERS.json [-v]
 
 Starts a Ray cluster of two nodes on this machine, deploys a replica for each plan of `ROUNDS`, and writes an
-`Answer` for each. Everything runs in processes below this one, on free ports and in a temporary folder, so
-that another Ray on the machine neither sees nor feels it.
+`Answer` for each. Of `LOSES_A_RANK` it then kills one rank while an answer streams, and notes what became
+of the stream and of the group. Everything runs in processes below this one, on free
+ports and in a temporary folder, so that another Ray on the machine neither sees nor feels it.
 """
 
 import ctypes
@@ -35,6 +36,8 @@ ROUNDS = (
 """Plans by name. Those of a round run at the same time: the ranks of one over nodes fill the cluster, and the
 plain rank, which takes no slot, starts in their shadow."""
 
+LOSES_A_RANK = "tp-over-nodes"
+
 PROMPTS = [[1, *range(1000 + 7 * i, 1024 + 11 * i, 3)] for i in range(4)]
 NUM_TOKENS = 12
 
@@ -44,12 +47,30 @@ RANK_ACTOR = "RayWorkerProc"
 ENGINE: dict[str, Any] = {
     "dtype": "float32",
     "enforce_eager": True,
-    "max_model_len": 256,
+    "max_model_len": 4096,
     "max_num_seqs": 4,
     "limit_mm_per_prompt": {"image": 0},
 }
 ENVIRONMENT = {"VLLM_MLA_DISABLE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1"}
 MODEL = "pocket"
+
+
+@dataclass
+class Loss:
+    """What the loss of one rank did."""
+
+    ends: list[str]
+    """How the stream of each dp group ended: the error's class, or nothing."""
+    ends_s: float
+    """Seconds from the kill to the end of the last stream."""
+    restart_s: float
+    """Seconds from the kill until another replica has answered."""
+    tokens: list[list[int]]
+    """What the restarted group gave for every prompt."""
+    survivors: list[int]
+    """Processes of the old group that were still there then."""
+    num_leaving: int
+    """Replicas that meanwhile said that they leave."""
 
 
 @dataclass
@@ -60,6 +81,8 @@ class Answer:
     """The greedy continuation of every prompt."""
     rank_nodes: list[str]
     """The Ray node of every rank that is an actor: none for a plan of one node."""
+    loss: Loss | None
+    """What the loss of a rank did; None for a plan that lost none."""
 
 
 def free_port() -> int:
@@ -154,20 +177,21 @@ def application(name: str, plan: ParallelPlan, checkpoint: str) -> Any:
     return app.engine(parse(settings), name)
 
 
-def continuations(handle: Any, num_groups: int) -> list[list[int]]:
-    """Greedy continuations of all prompts at once, taking turns over the data-parallel groups."""
+def ask(handle: Any, prompt: list[int], group: int, **more: Any) -> Any:
+    """The items of one greedy continuation, in the given data-parallel group."""
     from serve_app.types import Call
 
-    def call(index: int, prompt: list[int]) -> Call:
-        group = str(index % num_groups).encode()
-        headers = ((b"content-type", b"application/json"), (b"x-data-parallel-rank", group))
-        body = {"model": MODEL, "prompt": prompt, "max_tokens": NUM_TOKENS, "temperature": 0}
-        body |= {"ignore_eos": True, "return_token_ids": True}
-        return Call("POST", "/v1/completions", headers, json.dumps(body).encode())
+    headers = ((b"content-type", b"application/json"), (b"x-data-parallel-rank", str(group).encode()))
+    body = {"model": MODEL, "prompt": prompt, "max_tokens": NUM_TOKENS, "temperature": 0}
+    body |= {"ignore_eos": True, "return_token_ids": True} | more
+    call = Call("POST", "/v1/completions", headers, json.dumps(body).encode())
+    return handle.options(method_name="call", stream=True).remote(call)
 
-    stream = handle.options(method_name="call", stream=True)
+
+def continuations(handle: Any, num_groups: int) -> list[list[int]]:
+    """Greedy continuations of all prompts at once, taking turns over the data-parallel groups."""
     tokens = []
-    for items in [stream.remote(call(index, prompt)) for index, prompt in enumerate(PROMPTS)]:
+    for items in [ask(handle, prompt, index % num_groups) for index, prompt in enumerate(PROMPTS)]:
         head, *body = items
         assert head.status == 200, body
         answer = json.loads(head.opening + b"".join(body))
@@ -187,21 +211,69 @@ def answers(plans: dict[str, ParallelPlan], checkpoint: str) -> dict[str, Answer
     given = {
         name: Answer(
             tokens=continuations(handle, plan.dp),
-            rank_nodes=rank_nodes() if plan.nodes > 1 else [],
+            rank_nodes=[actor["Address"]["NodeID"] for actor in rank_actors()] if plan.nodes > 1 else [],
+            loss=None,
         )
         for (name, plan), handle in zip(plans.items(), handles, strict=True)
     }
+    for (name, plan), handle in zip(plans.items(), handles, strict=True):
+        if name == LOSES_A_RANK:
+            given[name].loss = lose_a_rank(handle, plan)
+        print(f"{name}: {given[name]}", flush=True)
     for name in plans:
         serve.delete(name)
     return given
 
 
-def rank_nodes() -> list[str]:
-    """The Ray node of every rank that is an actor."""
+def lose_a_rank(handle: Any, plan: ParallelPlan) -> Loss:
+    """Kill the last rank while every dp group streams; wait for the next replica, and ask it."""
+    endless = {"stream": True, "max_tokens": 4000}
+    streams = [ask(handle, PROMPTS[group], group, **endless) for group in range(plan.dp)]
+    for stream in streams:
+        assert next(stream).status == 200
+    old, num_left = ranks(), num_leaving()
+    os.kill(old[-1], signal.SIGKILL)
+    killed_s = time.monotonic()
+    ends = [end(stream) for stream in streams]
+    ends_s = time.monotonic() - killed_s
+    # A group is whole again when all its ranks are others.
+    while len(now := ranks()) < plan.world_size or set(now) & set(old):
+        time.sleep(0.2)
+    tokens = continuations(handle, plan.dp)
+    restart_s = time.monotonic() - killed_s
+    survivors = [pid for pid in old if psutil.pid_exists(pid)]
+    return Loss(ends, ends_s, restart_s, tokens, survivors, num_leaving() - num_left)
+
+
+def end(stream: Any) -> str:
+    """Read a stream to its end; the class of the error that ended it, or nothing."""
+    try:
+        for _ in stream:
+            pass
+    except Exception as error:
+        return type(error).__name__
+    return ""
+
+
+def ranks() -> list[int]:
+    """The processes of all ranks that are actors."""
+    return sorted(actor["Pid"] for actor in rank_actors())
+
+
+def num_leaving() -> int:
+    """How many replicas said that they leave, on the standard error that Ray keeps of each."""
+    import ray
+
+    logs = Path(ray._private.worker._global_node.get_logs_dir_path())
+    return sum(log.read_text().count("this replica leaves") for log in logs.glob("worker-*.err"))
+
+
+def rank_actors() -> list[dict[str, Any]]:
+    """Every rank that is an actor, as Ray knows it."""
     from ray._private.state import actors
 
     return [
-        actor["Address"]["NodeID"]
+        actor
         for actor in actors().values()
         if actor["State"] == "ALIVE" and actor["ActorClassName"] == RANK_ACTOR
     ]
