@@ -118,7 +118,7 @@ class StepTime:
 
 def decode(engine: Engine, num_sequences: float, context_tokens: float) -> StepTime:
     """One step in which every sequence gets one token; `context_tokens` is the mean length so far."""
-    return _pass(engine, Batch(num_sequences, num_sequences, num_sequences, context_tokens))
+    return step_time(engine, Batch(num_sequences, num_sequences, num_sequences, context_tokens))
 
 
 def verify(engine: Engine, num_sequences: float, context_tokens: float, draft_tokens: int) -> StepTime:
@@ -127,7 +127,7 @@ def verify(engine: Engine, num_sequences: float, context_tokens: float, draft_to
     Each of these tokens chooses experts of its own: on a sparse model verifying is not free.
     """
     num_tokens = num_sequences * (draft_tokens + 1)
-    return _pass(engine, Batch(num_tokens, num_sequences, num_tokens, context_tokens))
+    return step_time(engine, Batch(num_tokens, num_sequences, num_tokens, context_tokens))
 
 
 def draft_s(
@@ -144,10 +144,11 @@ def prefill_s(engine: Engine, prompt_tokens: float, num_sequences: float, chunk_
     num_steps = max(1.0, num_tokens / chunk_tokens)
     sequences = num_sequences / num_steps
     batch = Batch(num_tokens / num_steps, sequences, sequences, prompt_tokens / 2, prefill=True)
-    return num_steps * _pass(engine, batch).total_s
+    return num_steps * step_time(engine, batch).total_s
 
 
-def _pass(engine: Engine, batch: Batch) -> StepTime:
+def step_time(engine: Engine, batch: Batch) -> StepTime:
+    """One step over whatever the batch is; the others here are batches of one kind."""
     shape, plan = engine.shape, engine.plan
     group = _one_group(batch, plan)
     rows = rank_weight_bytes(shape, engine.weight_format, plan).rows

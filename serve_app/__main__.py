@@ -1,4 +1,4 @@
-"""`python -m serve_app check|up|explain FILE|key`: look at a serve file, bring it up, ask it, make a key."""
+"""`python -m serve_app COMMAND`: look at a serve file, bring it up, ask it; make a key; play a scenario."""
 
 import argparse
 import sys
@@ -26,9 +26,24 @@ def main(argv: list[str] | None = None) -> int:
     what = "make an API key: print it, this once, and the line for the keys file, which has only its hash"
     key = commands.add_parser("key", help=what, description=what)
     key.add_argument("--tenant", default="default", help="the name of who will hold it")
+    for name, what in (
+        ("simulate", "play a scenario without a GPU, and say who met the targets at what cost"),
+        ("capacity", "search for the smallest cluster that meets a scenario's targets"),
+        ("divide", "say whether a scenario's GPUs serve better as two pools or as one"),
+    ):
+        scenario = commands.add_parser(name, help=what, description=what)
+        scenario.add_argument("file", type=Path, nargs="?" if name == "simulate" else None)
+        scenario.add_argument("--json", action="store_true", help="for programs")
+        if name == "simulate":
+            scenario.add_argument("--compare", type=Path, nargs="+", metavar="FILE", help="side by side")
+            scenario.add_argument("--plot", type=Path, help="where to draw what happens over time")
     options = parser.parse_args(argv)
     if options.command == "key":
         return _key(options.tenant)
+    if options.command in ("simulate", "capacity", "divide"):
+        if options.command == "simulate" and not (options.file or options.compare):
+            parser.error("simulate needs a FILE, or --compare FILE FILE")
+        return _scenario(options)
     from serve_app import serve_file
     from serve_app.errors import ConfigError
 
@@ -58,6 +73,19 @@ def main(argv: list[str] | None = None) -> int:
     except VenturiError as error:
         print(error, file=sys.stderr)
         return 1
+    return 0
+
+
+def _scenario(options: argparse.Namespace) -> int:
+    from serve_app.errors import ConfigError
+    from serve_app.simulator import command
+
+    try:
+        print(command.run(options))
+    except ConfigError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return 2
     return 0
 
 
