@@ -30,38 +30,43 @@ def capacity(
 ) -> tuple[dict[str, int], Summary]:
     """Return the replicas of each pool, and what they do; `note` is told of every cluster that is tried.
 
-    All pools are doubled until the targets are met, then each is halved in upon, the first one first. So no
-    single pool can be smaller; another division of as many GPUs may do too. Raises ConfigError if no cluster
-    meets the targets.
+    Pools whose efforts miss the targets are doubled until none does, then each is bisected, the first one
+    first: in its turn no pool could be one smaller. Another division may still do with fewer GPUs, since
+    more replicas of one pool can harm the other's requests (they spill over to it, and are late there).
+    Raises ConfigError if no cluster meets the targets.
     """
 
-    def attempt(replicas: dict[str, int]) -> Summary | None:
+    def attempt(replicas: dict[str, int]) -> tuple[Summary, bool]:
         sized = with_replicas(scenario, replicas)
         summary = summarise(simulate(sized))
         is_enough = meets(sized, summary)
         note(replicas, is_enough)
-        return summary if is_enough else None
+        return summary, is_enough
 
     replicas = dict.fromkeys(scenario.pools, 1)
-    found = attempt(replicas)
-    while found is None:
-        replicas = {name: 2 * num for name, num in replicas.items()}
+    found, is_enough = attempt(replicas)
+    while not is_enough:
+        late = {effort for effort, group in found.efforts.items() if group.met_share < scenario.meets}
+        replicas = {
+            name: num * (1 if late.isdisjoint(scenario.pools[name].efforts) else 2)
+            for name, num in replicas.items()
+        }
         if max(replicas.values()) > MOST_REPLICAS:
             raise ConfigError(
                 [
-                    f"meets={scenario.meets:g} is not reached with {MOST_REPLICAS} replicas a pool: "
-                    f"a request alone misses the targets, or the mix is too uneven"
+                    f"meets={scenario.meets:g} is not reached with {MOST_REPLICAS} replicas of a pool: "
+                    f"a request alone misses the targets, or the policy sends too many elsewhere"
                 ]
             )
-        found = attempt(replicas)
+        found, is_enough = attempt(replicas)
     for name in replicas:
         too_few, enough = 0, replicas[name]
         while enough - too_few > 1:
             middle = (too_few + enough) // 2
-            tried = attempt(replicas | {name: middle})
-            if tried is None:
-                too_few = middle
-            else:
+            tried, is_enough = attempt(replicas | {name: middle})
+            if is_enough:
                 enough, found = middle, tried
+            else:
+                too_few = middle
         replicas[name] = enough
     return replicas, found

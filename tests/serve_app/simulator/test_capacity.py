@@ -41,5 +41,5 @@ def test_more_load_needs_no_fewer_gpus() -> None:
 def test_what_no_cluster_meets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Is said, instead of searched for ever."""
     monkeypatch.setattr("serve_app.simulator.capacity.MOST_REPLICAS", 4)
-    with pytest.raises(ConfigError, match=r"meets=0.95 is not reached with 4 replicas a pool"):
+    with pytest.raises(ConfigError, match=r"meets=0.95 is not reached with 4 replicas of a pool"):
         capacity(scenario(router={"targets": {"none": {"total_s": 0.001}}}))
