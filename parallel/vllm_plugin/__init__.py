@@ -9,7 +9,7 @@ its platform.
 
 def register() -> None:
     """Install every fix this machine can use; calling it again changes nothing (`vllm.general_plugins`)."""
-    from vllm import ModelRegistry
+    from vllm import ModelRegistry, envs
     from vllm.platforms import current_platform
 
     from parallel.vllm_plugin import eplb_policy, parser_cache, vision_import
@@ -25,6 +25,10 @@ def register() -> None:
         experts_cpu.install()
         sampling_cpu.install()
     eplb_policy.install()
+    if envs.VLLM_MOE_ROUTING_SIMULATION_STRATEGY.startswith("venturi_"):
+        from parallel.vllm_plugin import simulated_routing
+
+        simulated_routing.install()
 
 
 def platform() -> str | None:
