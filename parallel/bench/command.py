@@ -90,7 +90,8 @@ def cases(options: argparse.Namespace) -> list[Case]:
 def target(options: argparse.Namespace, todo: list[Case]) -> Target:
     """The checkpoint that is asked for, written first if it has no weights."""
     if options.model:
-        shape, model = ModelShape.read(options.model), options.model.resolve()
+        ModelShape.read(options.model)  # raises for what cannot be served
+        model = options.model.resolve()
         beside = options.draft or options.model.parent / "eagle"
         draft = beside.resolve() if beside.exists() else None
     else:
@@ -107,7 +108,7 @@ def target(options: argparse.Namespace, todo: list[Case]) -> Target:
         model=str(model),
         draft=str(draft) if draft else None,
         dummy=options.model is None,
-        vocab=shape.vocab,
+        params=json.loads((model / "params.json").read_text()),
         extra=dict(_argument(text) for text in options.engine),
         environment=environment,
         words=tuple(_words(options)),

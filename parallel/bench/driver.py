@@ -56,7 +56,8 @@ class Target:
     model: str
     draft: str | None
     dummy: bool
-    vocab: int
+    params: Mapping[str, Any]
+    """Its params.json."""
     extra: Mapping[str, Any]
     """Engine arguments on top."""
     environment: Mapping[str, str]
@@ -98,7 +99,12 @@ def _one(case: Case, target: Target, work: Workload, folder: Path, seconds: floa
     }
     arguments = with_extra(arguments, target.extra)
     environment = case.environment(cuda=cuda) | dict(target.environment)
-    record: dict[str, Any] = {"case": case.values(), "arguments": arguments, "environment": environment}
+    record: dict[str, Any] = {
+        "case": case.values(),
+        "arguments": arguments,
+        "environment": environment,
+        "params": target.params,
+    }
     began, ends = time.monotonic(), time.monotonic() + seconds
     with _plugin_on_path(folder) as path:
         parts = []
@@ -111,7 +117,7 @@ def _one(case: Case, target: Target, work: Workload, folder: Path, seconds: floa
                 warm_tokens=warm_tokens,
                 repeats=work.repeats,
                 seed=work.seed,
-                vocab=target.vocab,
+                vocab=target.params["vocab_size"],
                 ends_at=time.time() + seconds - MARGIN_S,
                 gate=str(folder),
                 part=part,

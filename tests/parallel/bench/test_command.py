@@ -52,7 +52,7 @@ def test_target_with_weights(tmp_path: Path) -> None:
     given = options("--layout", "tp1", "--model", str(pocket / "target"), "--out", str(tmp_path / "b.json"))
     found = command.target(given, command.cases(given))
     assert (found.model, found.draft) == (str(pocket / "target"), str(pocket / "eagle"))
-    assert (found.vocab, found.dummy) == (9216, False)
+    assert (found.params["vocab_size"], found.dummy) == (9216, False)
 
 
 @pytest.mark.parametrize(

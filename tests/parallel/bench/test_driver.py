@@ -17,7 +17,8 @@ from parallel.bench.engine import Spec
 from parallel.bench.streams import Stream, figures
 
 WORK = Workload(levels=(1, 3), prompt_tokens=4, answer_tokens=3, repeats=2)
-TARGET = Target("target", None, False, 100, {}, {})
+PARAMS = {"vocab_size": 100}
+TARGET = Target("target", None, False, PARAMS, {}, {})
 Started = list[Spec]
 Engines = Callable[[Callable[[Spec], str]], Started]
 
@@ -88,7 +89,7 @@ def test_resume(engines: Engines, tmp_path: Path) -> None:
     run([Case("tp1")], TARGET, WORK, out, 60)
     run([Case("tp1"), Case("tp2")], TARGET, WORK, out, 60)
     assert len(asked) == 2
-    smaller = Target("target", None, False, 100, {}, {}, ("18 layers",))
+    smaller = Target("target", None, False, PARAMS, {}, {}, ("18 layers",))
     assert set(run([Case("tp1")], smaller, WORK, out, 60)["cases"]) == {"tp1", "tp2", "tp1, 18 layers"}
 
 

@@ -1,0 +1,95 @@
+"""What does the cost model say of the runs in a results file?
+
+python -m parallel compare bench.json
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from parallel.bench.case import Case
+from parallel.cost import FITTED, Efficiency, Engine
+from parallel.hardware import GPUS, Gpu
+from parallel.memory import WeightFormat
+from parallel.model_shape import ModelShape
+from parallel.speed import Load, Speculation, Speed, speed
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One measured row, and what is predicted for its setting."""
+
+    name: str
+    requests: int
+    user_tokens_per_s: float
+    total_tokens_per_s: float
+    step_ms: float
+    predicted: Speed
+    """Of one replica, at its share of the requests."""
+    replicas: int
+
+    @property
+    def user_error(self) -> float:
+        """By how much the prediction is off: 0.1 is a tenth too fast."""
+        return self.predicted.user_tokens_per_s / self.user_tokens_per_s - 1
+
+    @property
+    def total_error(self) -> float:
+        """The same for all requests together."""
+        return self.predicted.total_tokens_per_s * self.replicas / self.total_tokens_per_s - 1
+
+
+def pairs(results: Mapping[str, Any], efficiency: Efficiency = FITTED) -> Iterator[Pair]:
+    """Every row of a results file that has a speed; ValueError for a GPU that is not known here."""
+    gpu = _gpu(results["machine"]["gpus"])
+    work = results["workload"]
+    for name, record in results["cases"].items():
+        case = Case(**record["case"])
+        params = record["params"]
+        weights = WeightFormat.FP8 if "quantization" in params else WeightFormat.BF16
+        engine = Engine(gpu, ModelShape.from_params(params), weights, case.plan, efficiency=efficiency)
+        chunk_tokens = record["arguments"].get("max_num_batched_tokens", Load.chunk_tokens)
+        for row in record["rows"]:
+            if not row["user_tokens_per_s"]:
+                continue
+            share = row["requests"] / case.replicas
+            load = Load(max(1.0, share), work["prompt_tokens"], work["answer_tokens"], chunk_tokens)
+            spoken = Speculation(case.draft_tokens, row["tokens_a_step"]) if case.draft_tokens else None
+            yield Pair(
+                name=name,
+                requests=row["requests"],
+                user_tokens_per_s=row["user_tokens_per_s"],
+                total_tokens_per_s=row["total_tokens_per_s"],
+                step_ms=row["step_ms"],
+                predicted=speed(engine, load, spoken),
+                replicas=min(case.replicas, row["requests"]),
+            )
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """A Markdown table: measured, predicted, and by how much the prediction is off."""
+    lines = [
+        "| case | requests | tok/s a user | said | off | step ms | said | tok/s in all | said | off |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {one.name} | {one.requests} "
+        f"| {one.user_tokens_per_s:.1f} | {one.predicted.user_tokens_per_s:.1f} | {one.user_error:+.0%} "
+        f"| {one.step_ms:.2f} | {1000 * one.predicted.step_s:.2f} "
+        f"| {one.total_tokens_per_s:.0f} | {one.predicted.total_tokens_per_s * one.replicas:.0f} "
+        f"| {one.total_error:+.0%} |"
+        for one in pairs(results)
+    ]
+    return "\n".join(lines)
+
+
+def _gpu(found: list[Mapping[str, str]]) -> Gpu:
+    """The GPU that nvidia-smi named; of one that comes in two sizes, the larger that fits its memory."""
+    if not found:
+        raise ValueError("machine.gpus is empty: this was not measured on a GPU")
+    name, memory_mib = found[0]["name"], float(found[0]["memory.total"].split()[0])
+    known = [gpu for gpu in GPUS.values() if gpu.name.split("-")[0] in name]
+    fitting = [gpu for gpu in known if gpu.memory_bytes <= memory_mib * 2**20 * 1.02]
+    if not fitting:
+        raise ValueError(f"machine.gpus={name!r} is none of {', '.join(GPUS)}")
+    return max(fitting, key=lambda gpu: gpu.memory_bytes)
