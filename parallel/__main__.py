@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from parallel import draft_table
+from parallel.bench import command as bench
+from parallel.bench import compare
 from parallel.cost import Engine
 from parallel.hardware import gpu
 from parallel.memory import WeightFormat
@@ -27,11 +29,11 @@ FORMATS = [one.value for one in WeightFormat if one is not WeightFormat.FLOAT32]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; return the exit status: 0, 1 if nothing fits, 2 for a wrong option."""
+    """Run one command; return 0, 1 if nothing fits or some runs failed, 2 for a wrong option or file."""
     options = _parser().parse_args(argv)
     try:
         status: int = options.run(options)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"{options.command}: {error}", file=sys.stderr)
         return 2
     return status
@@ -66,15 +68,38 @@ def _collectives(options: argparse.Namespace) -> int:
     return 0
 
 
+def _compare(options: argparse.Namespace) -> int:
+    for file in options.results:
+        print(compare.table(json.loads(file.read_text())))
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m parallel")
     commands = parser.add_subparsers(dest="command", required=True)
-    for run, what, add_options in (
-        (_plan, "the best layout (tp, dp, ep, replicas) for given GPUs, its memory and its speed", _add_plan),
-        (_speculate, "what each number of draft tokens is worth by batch, predicted", _add_speculate),
-        (_collectives, "how near this machine's collectives come to its link's limit", _add_collectives),
+    for name, run, what, add_options in (
+        (
+            "plan",
+            _plan,
+            "the best layout (tp, dp, ep, replicas) for given GPUs, its memory and its speed",
+            _add_plan,
+        ),
+        (
+            "speculate",
+            _speculate,
+            "what each number of draft tokens is worth by batch, predicted",
+            _add_speculate,
+        ),
+        ("bench", bench.main, "how fast layouts are on the GPUs at hand", bench.add_options),
+        ("compare", _compare, "what the cost model says beside what `bench` has measured", _add_compare),
+        (
+            "collectives",
+            _collectives,
+            "how near this machine's collectives come to its link's limit",
+            _add_collectives,
+        ),
     ):
-        command = commands.add_parser(run.__name__.removeprefix("_"), help=what, description=f"Print {what}.")
+        command = commands.add_parser(name, help=what, description=f"Print {what}.")
         command.set_defaults(run=run)
         add_options(command)
     return parser
@@ -108,6 +133,10 @@ def _add_plan(plan: argparse.ArgumentParser) -> None:
     )
     plan.add_argument("--memory-utilization", type=float, default=0.92, help="vLLM's share (default 0.92)")
     plan.add_argument("--json", action="store_true", help="print values instead of text")
+
+
+def _add_compare(compare: argparse.ArgumentParser) -> None:
+    compare.add_argument("results", type=Path, nargs="+", help="files that `bench` wrote")
 
 
 def _add_collectives(collectives: argparse.ArgumentParser) -> None:

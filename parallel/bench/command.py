@@ -19,12 +19,9 @@ from parallel.bench.driver import Target, Workload, run
 from parallel.engine_arguments import ENGINE_NAMES
 from parallel.model_shape import MISTRAL_SMALL_4, ModelShape
 
-WHAT = "time engines on this machine: tokens a second of a user and of all, layout by layout"
 
-
-def add(commands: Any) -> None:
-    """Add the command to the parser of `python -m parallel`."""
-    parser = commands.add_parser("bench", help=WHAT, description=WHAT)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the command may be told."""
     parser.add_argument(
         "--layout", nargs="+", required=True, help="tp1, tp2, tp2+ep, dp2+ep; 2xtp1 is two replicas"
     )

@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent.parent
 def options(*given: str) -> argparse.Namespace:
     """The parsed options of a command line."""
     parser = argparse.ArgumentParser()
-    command.add(parser.add_subparsers())
-    return parser.parse_args(["bench", *given])
+    command.add_options(parser)
+    return parser.parse_args(given)
 
 
 def test_cases(tmp_path: Path) -> None:
