@@ -80,14 +80,13 @@ def tune(job: Job, compiler: Compiler, timings: Timings, out: Path, deadline: fl
         until = deadline - VERIFY_S
         compiler.submit((shape, batch, config) for batch in batches for config in candidates[batch])
         compiler.wait((time.monotonic() + until) / 2)
-        if compiler.broken:
-            say(f"compiling here, without workers: {compiler.broken}")
         _time(job, candidates, compiler, timings, until)
         found = {batch: best[0] for batch in batches if (best := timings.best(shape, batch, 1))}
         write_configs(target, found, triton.__version__)
         say(
             f"{shape.name}: round {turn}, {sum(map(len, candidates.values()))} candidates, "
             f"{until - time.monotonic():.0f} s left"
+            + (f"; compiled without workers: {compiler.broken}" if compiler.broken else "")
         )
         candidates = {batch: _next(shape, batches, place, timings) for place, batch in enumerate(batches)}
         if time.monotonic() > until or not any(candidates.values()):
