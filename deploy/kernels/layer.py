@@ -21,6 +21,7 @@ DTYPE = "fp8_w8a8"
 """vLLM's word for the scheme, in the names of its files."""
 
 FP8 = torch.float8_e4m3fn
+FP8_MAX = torch.finfo(FP8).max
 ACTIVATION_SCALE = 0.02
 WEIGHT_SCALE = 0.001
 """Chosen so that values stay well within FP8's and BF16's ranges at every step."""
@@ -107,7 +108,9 @@ class Layer:
         ):
             gate, up = (self.w1[expert].float() * WEIGHT_SCALE @ hidden[token]).bfloat16().chunk(2)
             activated = (torch.nn.functional.silu(gate.float()) * up.float()).bfloat16().float()
-            rounded = (activated / ACTIVATION_SCALE).to(FP8).float() * ACTIVATION_SCALE
+            # As the kernel does it: a conversion alone would make NaN of what is too large for FP8.
+            scaled = (activated / ACTIVATION_SCALE).clamp(-FP8_MAX, FP8_MAX)
+            rounded = scaled.to(FP8).float() * ACTIVATION_SCALE
             out[token] += weight * (self.w2[expert].float() * WEIGHT_SCALE @ rounded)
         return out
 
