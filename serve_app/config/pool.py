@@ -40,7 +40,9 @@ ADAPTING_ENGINE_ARGUMENTS = ("scheduler_cls", "additional_config")
 
 
 def _adapt(given: Any) -> Any:
-    """Refuse unknown keys, which pydantic would not in a dataclass."""
+    """Take true for all the defaults, and refuse unknown keys, which pydantic would not in a dataclass."""
+    if given is True:
+        return Adapt()
     if isinstance(given, dict):
         refuse_unknown(given, Adapt.__dataclass_fields__)
     return given
@@ -53,8 +55,8 @@ class Speculation(Frozen):
     """The EAGLE head's folder; relative paths as in model.path."""
     max_draft_tokens: Annotated[int, Field(ge=1, le=16)] = 3
     """The most draft tokens a verify step, vLLM's num_speculative_tokens."""
-    adapt: Annotated[Adapt | Literal[False], BeforeValidator(_adapt)] = Adapt()
-    """How the number of draft tokens follows acceptance and batch size; false for always the most."""
+    adapt: Annotated[Adapt | Literal[False], BeforeValidator(_adapt)] = False
+    """Whether and how the number of draft tokens follows acceptance and batch; without, always the most."""
     max_model_len: Positive | None = None
     """The longest context that the head drafts for; the target's own limit if not given."""
 

@@ -96,7 +96,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     # Two values that contradict each other.
     (
-        {f"{T}.speculation": {"draft": "e"}, f"{T}.engine": {"scheduler_cls": "a.B"}},
+        {f"{T}.speculation": {"draft": "e", "adapt": True}, f"{T}.engine": {"scheduler_cls": "a.B"}},
         f"{T}: engine.scheduler_cls='a.B' needs speculation.adapt=false, which uses it",
     ),
     (

@@ -47,7 +47,7 @@ def test_the_model() -> None:
         ({f"{T}.engine": {"load_format": "dummy"}}, {"load_format": "dummy"}),
         ({f"{T}.engine": {"allowed_media_domains": ["a.example"]}}, {"allowed_media_domains": ["a.example"]}),
         (
-            {f"{T}.speculation": {"draft": "/models/eagle", "adapt": False}},
+            {f"{T}.speculation": {"draft": "/models/eagle"}},
             {
                 "speculative_config": {
                     "method": "eagle",
@@ -57,14 +57,7 @@ def test_the_model() -> None:
             },
         ),
         (
-            {
-                f"{T}.speculation": {
-                    "draft": "/e",
-                    "max_draft_tokens": 5,
-                    "max_model_len": 4096,
-                    "adapt": False,
-                }
-            },
+            {f"{T}.speculation": {"draft": "/e", "max_draft_tokens": 5, "max_model_len": 4096}},
             {
                 "speculative_config": {
                     "method": "eagle",
@@ -83,17 +76,19 @@ def test_what_a_pool_adds(changes: dict[str, Any], added: dict[str, Any]) -> Non
 
 def adaptive(changes: dict[str, Any]) -> dict[str, Any]:
     """Return what the engine of a pool with a draft head is told about its number of draft tokens."""
-    told = arguments({f"{T}.speculation": {"draft": "e"}} | changes)["additional_config"]["draft_length"]
+    told = arguments({f"{T}.speculation": {"draft": "e", "adapt": True}} | changes)["additional_config"][
+        "draft_length"
+    ]
     assert isinstance(told, dict)
     return told
 
 
 def test_the_number_of_draft_tokens_adapts() -> None:
-    """By default, with vLLM's scheduler replaced; each setting can be given."""
-    found = arguments({f"{T}.speculation": {"draft": "e"}})
+    """Where it is asked for, with vLLM's scheduler replaced; each setting can be given."""
+    found = arguments({f"{T}.speculation": {"draft": "e", "adapt": True}})
     assert found["scheduler_cls"] == SCHEDULER
     assert adaptive({}) == {"adapt": Adapt().values()}
-    given = {f"{T}.speculation.adapt": {"explore": 0.01}}
+    given = {f"{T}.speculation": {"draft": "e", "adapt": {"explore": 0.01}}}
     assert adaptive(given)["adapt"] == Adapt(explore=0.01).values()
 
 
