@@ -1,6 +1,8 @@
 """What takes which share of each GPU's memory under a plan, and how much context is there then room for?"""
 
-from parallel.hardware import GIB
+from dataclasses import dataclass
+
+from parallel.hardware import GIB, Gpu
 from parallel.memory import (
     ENGINE_OVERHEAD_BYTES,
     CacheFormat,
@@ -10,6 +12,7 @@ from parallel.memory import (
     kv_bytes_per_token,
     rank_weight_bytes,
 )
+from parallel.model_shape import ModelShape
 from parallel.plan import ParallelPlan
 from parallel.question import Question
 
@@ -22,38 +25,85 @@ class DoesNotFitError(ValueError):
         self.missing_bytes = missing_bytes
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What one engine keeps on each rank of its plan."""
+
+    plan: ParallelPlan
+    weights: MemoryReport
+    draft: MemoryReport | None
+    """Weights of the draft head, if there is one."""
+    kv_bytes_per_token: int
+    """Of the cache, the draft head's own layers included."""
+
+    @property
+    def rows(self) -> list[Row]:
+        """Everything but the cache."""
+        head = [Row("draft head", self.draft.total_bytes)] if self.draft else []
+        return [*self.weights.rows, *head, Row("activations and graphs", ENGINE_OVERHEAD_BYTES)]
+
+
+def needs(
+    shape: ModelShape,
+    weight_format: WeightFormat,
+    plan: ParallelPlan,
+    cache_format: CacheFormat,
+    *,
+    head: ModelShape | None = None,
+    mla: bool = True,
+) -> Needs:
+    """What an engine keeps, with a draft head of that shape; ValueError if the model cannot be divided so.
+
+    `mla` is that of `memory.kv_bytes_per_token`.
+    """
+    return Needs(
+        plan,
+        rank_weight_bytes(shape, weight_format, plan),
+        rank_weight_bytes(head, weight_format, plan) if head else None,
+        sum(kv_bytes_per_token(one, plan, cache_format, mla=mla) for one in (shape, head) if one),
+    )
+
+
+def room(
+    needed: Needs, gpu: Gpu, *, memory_utilization: float, context_tokens: int = 1
+) -> tuple[MemoryReport, int]:
+    """Memory of each GPU, and tokens of context that all groups of the plan keep together.
+
+    DoesNotFitError, with the bytes needed and there, unless each group has room for `context_tokens`.
+    """
+    rows, usable = needed.rows, int(gpu.memory_bytes * memory_utilization)
+    taken, cache_bytes = sum(row.num_bytes for row in rows), context_tokens * needed.kv_bytes_per_token
+    share = f"{memory_utilization:g} of {gpu.name}'s {_gib(gpu.memory_bytes)}"
+    if taken >= usable:
+        raise DoesNotFitError(
+            f"a GPU needs {_gib(taken)} before any context ({_gib(needed.weights.total_bytes)} of weights), "
+            f"{_gib(usable)} are there ({share})",
+            taken + cache_bytes - usable,
+        )
+    group_tokens = (usable - taken) // needed.kv_bytes_per_token
+    if group_tokens < context_tokens:
+        raise DoesNotFitError(
+            f"context={context_tokens} needs {_gib(cache_bytes)} of cache, "
+            f"{_gib(usable - taken)} are left, for {group_tokens} tokens",
+            taken + cache_bytes - usable,
+        )
+    rows.append(Row("left for context", usable - taken))
+    return MemoryReport(tuple(rows)), needed.plan.dp * group_tokens
+
+
 def fit(question: Question, plan: ParallelPlan) -> tuple[MemoryReport, int]:
     """Memory of each GPU under a plan, and tokens of context a replica has room for.
 
-    ValueError if the model cannot be divided so; DoesNotFitError with the bytes needed and there.
+    ValueError if the model cannot be divided so; DoesNotFitError as `room` raises it.
     """
-    gpu, shape = question.cluster.gpu, question.shape
-    weights = rank_weight_bytes(shape, question.weight_format, plan)
-    rows = [*weights.rows]
-    token_bytes = kv_bytes_per_token(shape, plan, cache_format(question))
-    if question.speculation:
-        head = question.speculation.head_for(shape)
-        rows.append(Row("draft head", rank_weight_bytes(head, question.weight_format, plan).total_bytes))
-        token_bytes += kv_bytes_per_token(head, plan, cache_format(question))
-    rows.append(Row("activations and graphs", ENGINE_OVERHEAD_BYTES))
-    needed, usable = sum(row.num_bytes for row in rows), int(gpu.memory_bytes * question.memory_utilization)
-    share = f"{question.memory_utilization:g} of {gpu.name}'s {_gib(gpu.memory_bytes)}"
-    if needed >= usable:
-        raise DoesNotFitError(
-            f"a GPU needs {_gib(needed)} before any context ({_gib(weights.total_bytes)} of weights), "
-            f"{_gib(usable)} are there ({share})",
-            needed + question.context_tokens * token_bytes - usable,
-        )
-    group_tokens = (usable - needed) // token_bytes
-    if group_tokens < question.context_tokens:
-        cache_bytes = question.context_tokens * token_bytes
-        raise DoesNotFitError(
-            f"context={question.context_tokens} needs {_gib(cache_bytes)} of cache, "
-            f"{_gib(usable - needed)} are left, for {group_tokens} tokens",
-            needed + cache_bytes - usable,
-        )
-    rows.append(Row("left for context", usable - needed))
-    return MemoryReport(tuple(rows)), plan.dp * group_tokens
+    shape, speculation = question.shape, question.speculation
+    head = speculation.head_for(shape) if speculation else None
+    return room(
+        needs(shape, question.weight_format, plan, cache_format(question), head=head),
+        question.cluster.gpu,
+        memory_utilization=question.memory_utilization,
+        context_tokens=question.context_tokens,
+    )
 
 
 def cache_format(question: Question) -> CacheFormat:

@@ -1,4 +1,4 @@
-"""Does a model fit on the devices of a plan, and how many tokens of context can they then keep?
+"""How many bytes do a model, and a token of its context, take on each rank of a plan?
 
 Everything is counted, not fitted, except `ENGINE_OVERHEAD_BYTES`.
 """
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from parallel.hardware import GIB, Gpu
+from parallel.hardware import GIB
 from parallel.model_shape import Division, ModelShape, Part, Weight
 from parallel.plan import ParallelPlan
 
@@ -99,31 +99,6 @@ def kv_bytes_per_token(
     else:
         elements_per_layer = 2 * (shape.heads // plan.tp) * shape.qk_dim
     return shape.layers * elements_per_layer * cache_format.value
-
-
-def kv_tokens(
-    gpu: Gpu,
-    shape: ModelShape,
-    weight_format: WeightFormat,
-    plan: ParallelPlan,
-    cache_format: CacheFormat = CacheFormat.BF16,
-    *,
-    memory_utilization: float,
-    overhead_bytes: int = ENGINE_OVERHEAD_BYTES,
-) -> int:
-    """Tokens of context that all ranks of the plan keep together; ValueError when the weights do not fit.
-
-    What vLLM may use of each device, less its weights and the overhead, is cache; dp groups add up.
-    """
-    usable = int(gpu.memory_bytes * memory_utilization)
-    weights = rank_weight_bytes(shape, weight_format, plan).total_bytes
-    free = usable - weights - overhead_bytes
-    if free <= 0:
-        raise ValueError(
-            f"{weights / GIB:.1f} GiB of weights and {overhead_bytes / GIB:.1f} GiB of overhead do not fit "
-            f"into memory_utilization={memory_utilization} of {gpu.name}'s {gpu.memory_bytes / GIB:.1f} GiB"
-        )
-    return plan.dp * (free // kv_bytes_per_token(shape, plan, cache_format))
 
 
 def weight_bytes(weight: Weight, weight_format: WeightFormat) -> int:

@@ -6,8 +6,8 @@ from typing import Any
 
 from parallel import hardware
 from parallel.cost import Engine
-from parallel.memory import CacheFormat, MemoryReport, WeightFormat, kv_bytes_per_token, kv_tokens
-from parallel.memory import rank_weight_bytes as weight_bytes
+from parallel.fit import needs, room
+from parallel.memory import CacheFormat, MemoryReport, WeightFormat
 from parallel.model_shape import MISTRAL_SMALL_4, ModelShape
 from serve_app.config import Pool, Settings, resolve
 from serve_app.errors import ConfigError
@@ -25,6 +25,7 @@ class Fit:
     weights: MemoryReport
     draft: MemoryReport | None
     kv_bytes_per_token: int
+    """The draft head's own cache included."""
     num_kv_tokens: int | None
     """Tokens of context that all ranks keep together; None when the device is not known."""
 
@@ -50,21 +51,18 @@ def _fit(settings: Settings, pool_name: str) -> Fit:
     shape = _shape(params)
     weight_format = _weight_format(settings, pool, params)
     _check_length(pool, shape)
-    draft = None
-    if (head := draft_shape(settings, pool_name)) is not None:
-        draft = weight_bytes(head, weight_format, pool.plan)
-    cache_format = _cache_format(pool, weight_format)
-    mla = settings.engine_environment(pool_name).get("VLLM_MLA_DISABLE") != "1"
+    needed = needs(
+        shape,
+        weight_format,
+        pool.plan,
+        _cache_format(pool, weight_format),
+        head=draft_shape(settings, pool_name),
+        mla=settings.engine_environment(pool_name).get("VLLM_MLA_DISABLE") != "1",
+    )
     tokens = None
     if pool.gpu:
-        tokens = kv_tokens(
-            hardware.gpu(pool.gpu),
-            shape,
-            weight_format,
-            pool.plan,
-            cache_format,
-            memory_utilization=_number(pool, "gpu_memory_utilization", DEFAULT_UTILIZATION),
-        )
+        share = _number(pool, "gpu_memory_utilization", DEFAULT_UTILIZATION)
+        _, tokens = room(needed, hardware.gpu(pool.gpu), memory_utilization=share)
         length = _number(pool, "max_model_len", shape.positions)
         if tokens // pool.plan.dp < length:
             raise ValueError(
@@ -75,9 +73,9 @@ def _fit(settings: Settings, pool_name: str) -> Fit:
         shape_source=f"{settings.model.path}/params.json"
         if params is not None
         else "the published Mistral Small 4",
-        weights=weight_bytes(shape, weight_format, pool.plan),
-        draft=draft,
-        kv_bytes_per_token=kv_bytes_per_token(shape, pool.plan, cache_format, mla=mla),
+        weights=needed.weights,
+        draft=needed.draft,
+        kv_bytes_per_token=needed.kv_bytes_per_token,
         num_kv_tokens=tokens,
     )
 

@@ -68,7 +68,7 @@ def test_check_of_a_plan_that_cannot_run(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["check", str(path)]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("pools.latency: 112.1 GiB of weights")
+    assert err.startswith("pools.latency: a GPU needs 115.6 GiB before any context (112.1 GiB of weights)")
 
 
 @pytest.mark.parametrize("command", ["check", "up"])

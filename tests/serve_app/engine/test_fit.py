@@ -52,6 +52,9 @@ def test_the_draft_is_counted_apart(checkpoint: Path) -> None:
         ModelShape.read(checkpoint / "eagle", draft=True), WeightFormat.BF16, ParallelPlan()
     )
     assert away.draft is None
+    of_head = kv_bytes_per_token(ModelShape.read(checkpoint / "eagle", draft=True), ParallelPlan())
+    assert of_head > 0
+    assert here.kv_bytes_per_token == away.kv_bytes_per_token + of_head
 
 
 def test_the_published_shape() -> None:
@@ -113,8 +116,8 @@ def test_cache_without_latents(where: str) -> None:
 def test_one_h100_is_too_small() -> None:
     """The FP8 model on one H100 is refused, with the weights' size and the device's."""
     line = refused(FP8 | {f"{T}.gpu": "H100"})
-    assert line.startswith(f"{T}: 112.1 GiB of weights")
-    assert line.endswith("of H100's 79.2 GiB")
+    assert line.startswith(f"{T}: a GPU needs 115.6 GiB before any context (112.1 GiB of weights)")
+    assert line.endswith("(0.92 of H100's 79.2 GiB)")
 
 
 def test_context_that_the_device_has_no_room_for() -> None:
