@@ -6,6 +6,9 @@ effect. Nothing here imports vLLM before it is called: vLLM loads this module wh
 its platform.
 """
 
+EXPERT_COUNTER = "parallel.vllm_plugin.expert_counter.CountingWorker"
+"""vLLM's argument `worker_cls` for an engine that counts which experts its tokens choose."""
+
 
 def register() -> None:
     """Install every fix this machine can use; calling it again changes nothing (`vllm.general_plugins`)."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from parallel.vllm_plugin import EXPERT_COUNTER
 from serve_app.config import Settings, resolve
 from serve_app.engine.draft_length import draft_length_arguments
 
@@ -23,6 +24,7 @@ def engine_arguments(settings: Settings, pool_name: str) -> dict[str, Any]:
         "reasoning_parser": "mistral",
         "allowed_media_domains": [NO_FETCHING],
         "enable_log_requests": False,
+        "worker_cls": EXPERT_COUNTER,
     }
     if spec := pool.speculation:
         arguments["speculative_config"] = {

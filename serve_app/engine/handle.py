@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from grpc.aio import AioRpcError
 from ray.exceptions import RayError, RayTaskError
@@ -32,6 +33,11 @@ class HandleBackend:
     async def metrics(self) -> Sequence[tuple[str, bytes]]:
         """Return (replica, Prometheus text) of every replica that answers within METRICS_TIMEOUT_S."""
         return [m for m in await self._ask_all("metrics", METRICS_TIMEOUT_S) if isinstance(m, tuple)]
+
+    async def experts(self) -> Sequence[tuple[str, dict[str, Any]]]:
+        """Return (replica, load of experts) of every replica that answers within METRICS_TIMEOUT_S."""
+        answers = await self._ask_all("experts", METRICS_TIMEOUT_S)
+        return [a for a in answers if isinstance(a, tuple) and a[1] is not None]
 
     async def _ask_all(self, method: str, timeout_s: float) -> list[object]:
         """Return each replica's answer, or the exception instead of it.

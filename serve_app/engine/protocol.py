@@ -1,7 +1,7 @@
 """What does a pool need from the replicas behind it?"""
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from serve_app.types import Call, Head, ReplicaReport
 
@@ -34,6 +34,10 @@ class Backend(Protocol):
 
     async def metrics(self) -> Sequence[tuple[str, bytes]]:
         """Return (replica, metrics in Prometheus text form) of every replica that answers."""
+        ...
+
+    async def experts(self) -> Sequence[tuple[str, dict[str, Any]]]:
+        """Return (replica, load of its experts as `parallel.load` writes it) of every replica that knows."""
         ...
 
     def open(self, replica: str, call: Call) -> ReplicaStream:

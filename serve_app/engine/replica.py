@@ -20,6 +20,7 @@ logger = logging.getLogger("ray.serve")
 
 WATCH_PERIOD_S = 0.25
 STATS_LOG_PERIOD_S = 10.0
+EXPERTS_PERIOD_S = 10.0
 
 
 def join_cluster() -> None:
@@ -54,6 +55,7 @@ class EngineReplica:
         self._tasks = [
             asyncio.create_task(self._leave_when_errored()),
             asyncio.create_task(self._server.log_stats(STATS_LOG_PERIOD_S)),
+            asyncio.create_task(self._server.watch_experts(EXPERTS_PERIOD_S)),
         ]
 
     async def call(self, call: Call) -> AsyncIterator[Head | bytes]:
@@ -118,6 +120,10 @@ class EngineReplica:
         """Return this replica's id and vLLM's metrics in Prometheus text form."""
         _, text = await readiness.collect(self._server.call(Call("GET", "/metrics/")))
         return self._id, text
+
+    async def experts(self) -> tuple[str, dict[str, Any] | None]:
+        """Return this replica's id and the load of its experts lately, None until it is known."""
+        return self._id, self._server.experts()
 
     async def check_health(self) -> None:
         """Tell Serve of a dead engine (it asks every few seconds; `_leave_when_errored` is quicker)."""

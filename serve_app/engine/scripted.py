@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from serve_app.types import Call, Head, ReplicaReport
 
@@ -48,6 +49,8 @@ class ScriptedBackend:
     """Replicas that are there but do not report in time."""
     texts: dict[str, bytes] = field(default_factory=dict)
     """What each replica that answers shows as its metrics."""
+    loads: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What each replica that answers says of its experts."""
     calls: list[tuple[str, Call]] = field(default_factory=list)
     streams: list[ScriptedStream] = field(default_factory=list)
     on_reports: Callable[[], None] = lambda: None
@@ -61,6 +64,10 @@ class ScriptedBackend:
     async def metrics(self) -> Sequence[tuple[str, bytes]]:
         """Return the texts."""
         return list(self.texts.items())
+
+    async def experts(self) -> Sequence[tuple[str, dict[str, Any]]]:
+        """Return the loads."""
+        return list(self.loads.items())
 
     def open(self, replica: str, call: Call) -> ScriptedStream:
         """Replay the script of `replica`."""

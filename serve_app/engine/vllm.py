@@ -1,12 +1,14 @@
 """How is vLLM's own OpenAI server run inside a replica, without a socket?"""
 
 import asyncio
+import time
 import warnings
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import is_dataclass
 from types import SimpleNamespace
 from typing import Any
 
+from parallel.load import Window
 from serve_app.engine import (
     asgi,
     grammars,
@@ -24,6 +26,9 @@ from serve_app.types import Call, Head, ReplicaReport
 CHAT_PATH = "/v1/chat/completions"
 """The one route with reasoning under two names; in other dialects `reasoning` is something else."""
 
+EXPERTS_WINDOW_S = 60.0
+"""What the load of experts is shown of."""
+
 
 class VllmServer:
     """vLLM's FastAPI app and the engine behind it, in this process's event loop."""
@@ -32,6 +37,7 @@ class VllmServer:
         self._app = app
         self._engine = engine
         self._stats = stats
+        self._experts = Window(EXPERTS_WINDOW_S)
 
     @classmethod
     async def start(cls, arguments: Mapping[str, Any]) -> "VllmServer":
@@ -110,6 +116,22 @@ class VllmServer:
         while True:
             await asyncio.sleep(period_s)
             await self._engine.do_log_stats()
+
+    async def watch_experts(self, period_s: float) -> None:
+        """Read the load of experts every `period_s` seconds; nothing where the operator's worker does not."""
+        from parallel.vllm_plugin import expert_metrics
+
+        shown = expert_metrics.ExpertMetrics()
+        while expert_metrics.counts_experts(self._engine) and not self.errored:
+            self._experts.add(time.monotonic(), await expert_metrics.read(self._engine))
+            if load := self._experts.load():
+                shown.publish(load)
+            await asyncio.sleep(period_s)
+
+    def experts(self) -> dict[str, Any] | None:
+        """Return the load of experts lately as plain values; None if it has not been read twice."""
+        load = self._experts.load()
+        return load.values() if load else None
 
     def close(self) -> None:
         """Stop the engine and its processes."""

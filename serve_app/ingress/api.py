@@ -127,6 +127,10 @@ def make_app(
             metrics.healthy_replicas.labels(pool).set(num_healthy)
         return Response(metrics.text(await router.engine_metrics()), media_type="text/plain; version=0.0.4")
 
+    @app.get("/venturi/experts")
+    async def experts() -> Response:
+        return JSONResponse({"object": "list", "data": await router.expert_loads()})
+
     @app.exception_handler(ApiError)
     async def api_error(request: Request, error: ApiError) -> Response:
         return _error(edge, request, error)

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from serve_app.errors import NoReplica, PoolBusy, ReplicaLost
 from serve_app.metrics import Metrics
@@ -146,4 +147,14 @@ class Router:
             (pool.name, replica, text)
             for pool, answers in zip(pools, texts, strict=True)
             for replica, text in answers
+        ]
+
+    async def expert_loads(self) -> list[dict[str, Any]]:
+        """Return the load of experts of every replica that answers, with its pool and that pool's efforts."""
+        pools = list(self._directory.pools.values())
+        loads = await asyncio.gather(*(pool.backend.experts() for pool in pools))
+        return [
+            {"pool": pool.name, "efforts": sorted(pool.traits.efforts), "replica": replica} | load
+            for pool, answers in zip(pools, loads, strict=True)
+            for replica, load in answers
         ]

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from parallel.vllm_plugin import EXPERT_COUNTER
+
 with warnings.catch_warnings():
     # torch warns of itself when vLLM first uses its compiler, which is while vLLM is imported.
     warnings.filterwarnings("ignore", "`torch.jit.script_method` is deprecated", DeprecationWarning)
@@ -54,6 +56,7 @@ def engine(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Engine
             "max_model_len": 2048,
             "max_num_seqs": 8,
             "disable_log_stats": False,
+            "worker_cls": EXPERT_COUNTER,
         } | engine_args
         folder = tmp_path_factory.mktemp("engine")
         job, out, log = folder / "job.json", folder / "answers.json", folder / "log.txt"

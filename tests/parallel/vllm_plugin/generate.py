@@ -7,7 +7,8 @@ one wave run together, and the next wave starts when all are done. A request has
 `num_tokens`, and optionally `rank` (which data-parallel rank serves it) and `temperature` (0 if not given).
 ANSWERS holds, wave by wave, `tokens`, `logprobs` and `experts` [tokens][layers][active] or null of each
 request; `counters`, the engine's Prometheus counters summed over ranks; `verify_steps`, wave by wave how
-many steps had how many draft tokens; and `needed`, the names of the fixes its configuration needs.
+many steps had how many draft tokens; `chosen`, wave by wave how many tokens of all ranks chose each expert
+[layers][experts]; and `needed`, the names of the fixes its configuration needs.
 """
 
 import asyncio
@@ -43,6 +44,7 @@ class Answers(TypedDict):
     waves: list[list[Answer]]
     counters: dict[str, float]
     verify_steps: list[dict[str, float]]
+    chosen: list[list[list[int]]]
     needed: list[str]
 
 
@@ -96,19 +98,28 @@ async def run(engine_args: dict[str, Any], waves: list[list[Request]]) -> Answer
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
+    from parallel.vllm_plugin.expert_metrics import read
+
     engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_args))
     try:
         require(engine.vllm_config)
-        answered, steps = [], [verify_steps()]
+        answered, steps, counts = [], [verify_steps()], [(await read(engine)).counts]
         for number, wave in enumerate(waves):
             requests = [answer(engine, f"{number}-{index}", request) for index, request in enumerate(wave)]
             answered.append(list(await asyncio.gather(*requests)))
             steps.append(verify_steps())
+            counts.append((await read(engine)).counts)
         needed = [fix.name for fix in FIXES if fix.applies(engine.vllm_config)]
         new_steps = [
             {k: num - before.get(k, 0.0) for k, num in after.items()} for before, after in pairwise(steps)
         ]
-        return {"waves": answered, "counters": counters(), "verify_steps": new_steps, "needed": needed}
+        return {
+            "waves": answered,
+            "counters": counters(),
+            "verify_steps": new_steps,
+            "chosen": [(after - before).tolist() for before, after in pairwise(counts)],
+            "needed": needed,
+        }
     finally:
         engine.shutdown()
 

@@ -11,10 +11,12 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pytest
 
 from deploy.pocket.data import Encoder, Example, examples
 from deploy.pocket.shape import Shape, write_tekken
+from parallel.load import total_variation
 from parallel.speculation import LEAST_TIMED_STEPS
 from parallel.vllm_plugin.draft_length import SCHEDULER
 
@@ -114,6 +116,16 @@ def test_answers_are_fit_for_comparison(reference: Any) -> None:
     assert len({tuple(tokens) for tokens in answers}) == len(answers)
 
 
+def test_every_choice_is_counted(alone: Any) -> None:
+    """The counter and vLLM's own routed experts say the same of a wave, beside each other."""
+    counted = np.zeros_like(alone["chosen"][0])
+    for answer in alone["waves"][0]:
+        for token in answer["experts"]:
+            for layer, experts in enumerate(token):
+                counted[layer][experts] += 1
+    assert np.array_equal(alone["chosen"][0], counted)
+
+
 def test_two_tensor_parallel_ranks_with_experts_apart(engine: Engine, reference: Any) -> None:
     """Each rank holds half of the heads and half of the experts."""
     found = engine(
@@ -121,6 +133,7 @@ def test_two_tensor_parallel_ranks_with_experts_apart(engine: Engine, reference:
     )
     assert_same_answers(found, reference)
     assert {"experts_cpu", "communicator_cpu"} <= set(found["needed"])
+    assert np.array_equal(found["chosen"][0], 2 * np.array(reference["chosen"][0]))  # each rank sees all
 
 
 def test_two_data_parallel_ranks_with_experts_apart(engine: Engine, reference: Any) -> None:
@@ -133,6 +146,8 @@ def test_two_data_parallel_ranks_with_experts_apart(engine: Engine, reference: A
     )
     assert_same_answers(found, reference)
     assert {"experts_cpu", "communicator_cpu"} <= set(found["needed"])
+    # Both ranks see all tokens, those among them that only keep an idle rank in step.
+    assert (total_variation(*(np.array(one["chosen"][0]) for one in (found, reference))) < 0.1).all()
 
 
 def test_both_kinds_of_ranks_with_experts_apart(engine: Engine, reference: Any) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from parallel.engine_arguments import NAMES
 from parallel.speculation import Adapt
+from parallel.vllm_plugin import EXPERT_COUNTER
 from serve_app.config import PROJECT_ROOT, parse
 from serve_app.engine.arguments import NO_FETCHING, engine_arguments
 from serve_app.engine.draft_length import SCHEDULER
@@ -33,6 +34,7 @@ def test_the_model() -> None:
         "reasoning_parser": "mistral",
         "allowed_media_domains": [NO_FETCHING],
         "enable_log_requests": False,
+        "worker_cls": EXPERT_COUNTER,
     }
 
 

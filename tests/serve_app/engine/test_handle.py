@@ -179,6 +179,13 @@ async def test_metrics_of_those_that_answer() -> None:
     assert await HandleBackend(fake).metrics() == [("b", b"text")]
 
 
+async def test_experts_of_those_that_know() -> None:
+    """A replica that has not read its load twice is left out, and so is one that has died."""
+    fake: Any = Handle(fail, lambda: ("b", None), lambda: ("c", {"counts": [[1]]}))
+    assert await HandleBackend(fake).experts() == [("c", {"counts": [[1]]})]
+    assert fake.asked == ["experts"]
+
+
 async def test_a_deployment_without_replicas() -> None:
     """A deployment that failed to start has no reports, and is not an error."""
     fake: Any = Handle(unavailable=True)

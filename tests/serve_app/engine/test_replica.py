@@ -25,6 +25,10 @@ class Server:
         """Say what it was told."""
         return ReplicaReport(replica, num_ongoing, is_draining=is_draining)
 
+    def experts(self) -> dict[str, Any]:
+        """Say that one expert of one layer was chosen."""
+        return {"counts": [[1]]}
+
     async def call(self, call: Call) -> AsyncGenerator[Head | bytes, None]:
         """Replay the script."""
         self.calls.append(call)
@@ -116,6 +120,11 @@ def test_another_user_config_is_refused(given: dict[str, Any]) -> None:
     """Anything but draining: true or false is named."""
     with pytest.raises(ValueError, match="user_config may have draining: true or false, not"):
         Replica(Server()).reconfigure(given)
+
+
+async def test_experts() -> None:
+    """The load of experts is the server's, under the replica's id."""
+    assert await Replica(Server()).experts() == ("r1", {"counts": [[1]]})
 
 
 async def test_metrics_and_health() -> None:

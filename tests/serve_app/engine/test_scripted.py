@@ -26,10 +26,11 @@ async def test_steps() -> None:
 
 async def test_backend() -> None:
     """A backend reports what it was given, and keeps each call and its stream."""
-    scripted = ScriptedBackend({"a": OK, "b": OK}, num_ongoing={"b": 2}, texts={"a": b"x 1"})
+    scripted = ScriptedBackend({"a": OK, "b": OK}, num_ongoing={"b": 2}, texts={"a": b"x 1"}, loads={"a": {}})
     backend: Backend = scripted
     assert await backend.reports() == [ReplicaReport("a", 0), ReplicaReport("b", 2)]
     assert await backend.metrics() == [("a", b"x 1")]
+    assert await backend.experts() == [("a", {})]
     stream = backend.open("b", CALL)
     stream.cancel()
     assert scripted.calls == [("b", CALL)]

@@ -88,6 +88,20 @@ async def test_metrics() -> None:
     assert found["venturi_decisions_total", decided] == 1
 
 
+async def test_experts() -> None:
+    """Each replica's load of experts stands beside its pool and the efforts that come there."""
+    parts = system({"t1": OK}, {"l1": OK})
+    parts.backends["throughput"].loads = {"t1": {"counts": [[3, 1]], "ranks": 1}}
+    parts.backends["latency"].loads = {"l1": {"counts": [[1, 3]], "ranks": 1}}
+    async with client(api(parts)) as http:
+        answer = (await http.get("/venturi/experts")).json()
+    assert answer["object"] == "list"
+    assert answer["data"] == [
+        {"pool": "throughput", "efforts": ["none"], "replica": "t1", "counts": [[3, 1]], "ranks": 1},
+        {"pool": "latency", "efforts": ["high"], "replica": "l1", "counts": [[1, 3]], "ranks": 1},
+    ]
+
+
 async def test_the_lifespan_ends_with_the_app() -> None:
     """When the app goes, nobody asks the replicas any more."""
     num_reports = 0

@@ -1,0 +1,53 @@
+"""What the server around an engine knows of its experts, without an engine."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from parallel.vllm_plugin import EXPERT_COUNTER
+from serve_app.engine.stats import EngineStats
+from serve_app.engine.vllm import VllmServer
+
+
+class Engine:
+    """One rank, whose experts are chosen more often each time it is asked, until it is dead."""
+
+    core_engines = (b"0",)
+
+    def __init__(self, worker: str, num_answers: int) -> None:
+        self.engine_core = self
+        parallel_config = SimpleNamespace(worker_cls=worker, enable_expert_parallel=False)
+        self.vllm_config = SimpleNamespace(parallel_config=parallel_config)
+        self.num_asked = 0
+        self._num_answers = num_answers
+
+    @property
+    def errored(self) -> bool:
+        """Whether it is dead."""
+        return self.num_asked >= self._num_answers
+
+    async def _call_utility_async(self, *asked: Any, engine: bytes) -> list[Any]:
+        self.num_asked += 1
+        return [{"counts": [[3 * self.num_asked, self.num_asked]], "slots": None}]
+
+
+@pytest.mark.parametrize(
+    ("num_answers", "counts"), [(1, None), (2, [[3, 1]]), (5, [[12, 4]])], ids=["once", "twice", "often"]
+)
+async def test_experts_are_read_until_the_engine_is_dead(num_answers: int, counts: Any) -> None:
+    """What was added since the first reading; nothing is known from one reading alone."""
+    engine = Engine(EXPERT_COUNTER, num_answers)
+    server = VllmServer(None, engine, EngineStats())
+    await server.watch_experts(0.001)
+    assert engine.num_asked == num_answers
+    load = server.experts()
+    assert (load and load["counts"]) == counts
+
+
+async def test_an_operators_own_worker_is_not_asked() -> None:
+    """It would not know what is wanted."""
+    engine = Engine("an.operators.Worker", 1)
+    server = VllmServer(None, engine, EngineStats())
+    await server.watch_experts(0.001)
+    assert (engine.num_asked, server.experts()) == (0, None)
