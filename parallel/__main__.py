@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Literal, get_args
 
-from parallel import draft_table
+from parallel import draft_table, place_table, recording
 from parallel.bench import command as bench
 from parallel.bench import compare
 from parallel.cost import Engine
@@ -74,29 +74,35 @@ def _compare(options: argparse.Namespace) -> int:
     return 0
 
 
+def _place(options: argparse.Namespace) -> int:
+    if options.ranks is not None and options.ranks < 1:
+        raise ValueError(f"--ranks={options.ranks} must be at least 1")
+    windows = recording.read(options.recording, options.ranks)
+    found = place_table.placed(windows, options.redundant, options.nodes)
+    values = place_table.json_values(windows, found) if options.json else None
+    print(json.dumps(values) if values else place_table.text(windows, found))
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m parallel")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, run, what, add_options in (
+    for name, run, add_options, what in (
         (
             "plan",
             _plan,
-            "the best layout (tp, dp, ep, replicas) for given GPUs, its memory and its speed",
             _add_plan,
+            "the best layout (tp, dp, ep, replicas) for given GPUs, its memory and speed",
         ),
-        (
-            "speculate",
-            _speculate,
-            "what each number of draft tokens is worth by batch, predicted",
-            _add_speculate,
-        ),
-        ("bench", bench.main, "how fast layouts are on the GPUs at hand", bench.add_options),
-        ("compare", _compare, "what the cost model says beside what `bench` has measured", _add_compare),
+        ("speculate", _speculate, _add_speculate, "what each number of draft tokens is worth by batch"),
+        ("bench", bench.main, bench.add_options, "how fast layouts are on the GPUs at hand"),
+        ("compare", _compare, _add_compare, "what the cost model says beside what `bench` has measured"),
+        ("place", _place, _add_place, "how a recorded load of experts is spread, and how it would be best"),
         (
             "collectives",
             _collectives,
-            "how near this machine's collectives come to its link's limit",
             _add_collectives,
+            "how near this machine's collectives come to its link",
         ),
     ):
         command = commands.add_parser(name, help=what, description=f"Print {what}.")
@@ -137,6 +143,17 @@ def _add_plan(plan: argparse.ArgumentParser) -> None:
 
 def _add_compare(compare: argparse.ArgumentParser) -> None:
     compare.add_argument("results", type=Path, nargs="+", help="files that `bench` wrote")
+
+
+def _add_place(place: argparse.ArgumentParser) -> None:
+    place.epilog, place.formatter_class = recording.FORMATS, argparse.RawDescriptionHelpFormatter
+    place.add_argument("recording", type=Path, help="counts of chosen experts: .jsonl, .npy or .npz")
+    place.add_argument(
+        "--ranks", type=int, help="place for so many, from experts in order (default: the recording's)"
+    )
+    place.add_argument("--redundant", type=int, default=0, help="slots beyond one an expert (default 0)")
+    place.add_argument("--nodes", type=int, default=1, help="that the ranks are on (default 1)")
+    place.add_argument("--json", action="store_true", help="print values, the new slots among them")
 
 
 def _add_collectives(collectives: argparse.ArgumentParser) -> None:

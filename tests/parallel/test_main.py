@@ -91,3 +91,39 @@ def test_mistakes_of_speculate_are_one_line(
     """Option or field, what it is, and what it may be."""
     assert main([*SPECULATE, *options]) == 2
     assert capsys.readouterr().err.startswith(line)
+
+
+def test_place_prints_load_and_placement(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A recording, for the ranks asked for, as text and as values."""
+    recording = tmp_path / "load.jsonl"
+    recording.write_text('{"counts": [[9, 9, 1, 1]], "effort": "none"}\n')
+    assert main(["place", str(recording), "--ranks", "2"]) == 0
+    assert "| none | 20 | 45.0% | 0.556 | 0.556 |" in capsys.readouterr().out
+    assert main(["place", str(recording), "--ranks", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["placed"]["balancedness"] == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--ranks", "0"], "place: --ranks=0 must be at least 1"),
+        (["--ranks", "3"], "load.jsonl, line 1: slots of shape (1, 4) cannot be divided over ranks=3"),
+        (["--redundant", "1", "--ranks", "2"], "place: 4 experts and redundant=1 cannot be divided over"),
+    ],
+)
+def test_a_placement_that_cannot_be(
+    options: list[str], line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Option and numbers in one line."""
+    recording = tmp_path / "load.jsonl"
+    recording.write_text('{"counts": [[9, 9, 1, 1]]}\n')
+    assert main(["place", str(recording), *options]) == 2
+    assert line in capsys.readouterr().err
+
+
+def test_the_help_says_what_a_recording_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """So that nobody has to look for the format elsewhere."""
+    with pytest.raises(SystemExit):
+        main(["place", "--help"])
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("/venturi/experts", "counts", ".npz", "slots"))
