@@ -66,7 +66,7 @@ def _uniform(like: Any) -> Any:
 
 
 def _choice(scores: Any, top_k: int, indices_type: Any) -> tuple[Any, Any]:
-    experts = scores.topk(top_k, dim=-1).indices.to(indices_type or torch.long)
+    experts = scores.topk(top_k, dim=-1).indices.to(indices_type or torch.int32)
     weights = torch.full(experts.shape, 1 / top_k, dtype=torch.float32, device=scores.device)
     return weights, experts
 
