@@ -61,8 +61,9 @@ def main(options: argparse.Namespace) -> int:
     if work.answer_tokens < 2:
         raise ValueError(f"--answer={work.answer_tokens} must be at least 2: the first token is not timed")
     todo = cases(options)
-    found = run(todo, target(options, todo), work, options.out, options.budget_s)
-    done = (len(found["cases"][case.key]["rows"]) == len(work.levels) for case in todo)
+    asked = target(options, todo)
+    found = run(todo, asked, work, options.out, options.budget_s)
+    done = (len(found["cases"][asked.key(case)]["rows"]) == len(work.levels) for case in todo)
     return 0 if all(done) else 1
 
 

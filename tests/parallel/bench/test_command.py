@@ -3,11 +3,14 @@
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from parallel.__main__ import main
 from parallel.bench import command
+from parallel.bench.case import Case
+from parallel.bench.driver import Target, Workload
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 
@@ -53,6 +56,19 @@ def test_target_with_weights(tmp_path: Path) -> None:
     found = command.target(given, command.cases(given))
     assert (found.model, found.draft) == (str(pocket / "target"), str(pocket / "eagle"))
     assert (found.params["vocab_size"], found.dummy) == (9216, False)
+
+
+@pytest.mark.parametrize(("num_rows", "status"), [(2, 0), (1, 1)])
+def test_status(num_rows: int, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """0 only if every case has a row for each number of requests."""
+
+    def run(todo: list[Case], asked: Target, work: Workload, out: Path, budget_s: float) -> dict[str, Any]:
+        assert (work.levels, out, budget_s) == ((1, 2), tmp_path / "b.json", 400)
+        return {"cases": {asked.key(case): {"rows": [{}] * num_rows} for case in todo}}
+
+    monkeypatch.setattr(command, "run", run)
+    given = ["--layout", "tp1", "tp2", "--layers", "18", "--concurrency", "1", "2"]
+    assert main(["bench", *given, "--out", str(tmp_path / "b.json")]) == status
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ import pytest
 
 from parallel.__main__ import main
 
+KEY = "tp1, k=3, real acceptance, target, enforce_eager=true, 32 in, 24 out"
+
 
 @pytest.mark.engine
 @pytest.mark.timeout(900)
@@ -17,7 +19,7 @@ def test_pocket_model(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFi
     given += ["--concurrency", "1", "3", "--prompt", "32", "--answer", "24", "--repeats", "1"]
     given += ["--engine", "enforce_eager=true", "--env", "VLLM_MLA_DISABLE=1", "VLLM_CPU_KVCACHE_SPACE=1"]
     assert main([*given, "--budget-s", "600", "--out", str(out)]) == 0
-    found = json.loads(out.read_text())["cases"]["tp1, k=3, real acceptance, target, 32 in, 24 out"]
+    found = json.loads(out.read_text())["cases"][KEY]
     assert found["errors"] == []
     assert found["kv_blocks"][0] > 0
     assert [row["requests"] for row in found["rows"]] == [1, 3]
@@ -28,4 +30,4 @@ def test_pocket_model(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFi
         per_step = 1000 / row["user_tokens_per_s"] * row["tokens_a_step"]
         assert row["step_ms"] == pytest.approx(per_step, rel=0.5)
         assert row["total_tokens_per_s"] < row["user_tokens_per_s"] * row["requests"]
-    assert "| tp1, k=3, real acceptance, target, 32 in, 24 out | 3 |" in capsys.readouterr().out
+    assert f"| {KEY} | 3 |" in capsys.readouterr().out
