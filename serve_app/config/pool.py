@@ -108,6 +108,8 @@ class Pool(Frozen):
     engine: dict[str, Any] = Field(default_factory=dict)
     """vLLM's engine arguments, under vLLM's names."""
     speculation: Speculation | None = None
+    count_experts: bool = False
+    """Whether engines count which experts their tokens choose, for /metrics and /venturi/experts."""
     env: Environment = Field(default_factory=dict)
     """Environment of the engine's processes, on top of the common `env`."""
 

@@ -24,8 +24,9 @@ def engine_arguments(settings: Settings, pool_name: str) -> dict[str, Any]:
         "reasoning_parser": "mistral",
         "allowed_media_domains": [NO_FETCHING],
         "enable_log_requests": False,
-        "worker_cls": EXPERT_COUNTER,
     }
+    if pool.count_experts:
+        arguments["worker_cls"] = EXPERT_COUNTER
     if spec := pool.speculation:
         arguments["speculative_config"] = {
             "method": "eagle",

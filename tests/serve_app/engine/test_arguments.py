@@ -34,7 +34,6 @@ def test_the_model() -> None:
         "reasoning_parser": "mistral",
         "allowed_media_domains": [NO_FETCHING],
         "enable_log_requests": False,
-        "worker_cls": EXPERT_COUNTER,
     }
 
 
@@ -46,6 +45,7 @@ def test_the_model() -> None:
             {"tensor_parallel_size": 2, "enable_expert_parallel": True, "distributed_executor_backend": "mp"},
         ),
         ({f"{T}.engine": {"max_num_seqs": 512}}, {"max_num_seqs": 512}),
+        ({f"{T}.count_experts": True}, {"worker_cls": EXPERT_COUNTER}),
         ({f"{T}.engine": {"load_format": "dummy"}}, {"load_format": "dummy"}),
         ({f"{T}.engine": {"allowed_media_domains": ["a.example"]}}, {"allowed_media_domains": ["a.example"]}),
         (
