@@ -68,7 +68,8 @@ class ExpertCounter:
 def worth(chosen: torch.Tensor) -> torch.Tensor:
     """What each of the choices [T, K] counts, [T * K]: 1 for a request's tokens, 0 for rows that only pad."""
     slots = slots_of(chosen)
-    if slots is None:
+    # On CPU, where looking costs less than arithmetic: what pads is at the end.
+    if slots is None or (slots.is_cpu and slots[-1].item() >= 0):
         return torch.ones(chosen.numel(), dtype=torch.int64, device=chosen.device)
     return (slots >= 0).to(torch.int64).unsqueeze(1).expand(chosen.shape).reshape(-1)
 
@@ -81,7 +82,7 @@ def slots_of(chosen: torch.Tensor) -> torch.Tensor | None:
     if not isinstance(slots, dict) or not slots:
         return None
     of_layer: torch.Tensor = next(iter(slots.values()))
-    return of_layer if len(of_layer) == len(chosen) else None
+    return of_layer if len(of_layer) == len(chosen) > 0 else None
 
 
 def attach(layer: Any, capture: Capture) -> bool:

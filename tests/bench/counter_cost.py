@@ -2,9 +2,9 @@
 
     python -m tests.bench.counter_cost [--steps N] [--json FILE]
 
-One engine decodes batches with the pocket model; its worker takes the counter off after each step and puts it
-back on after the next one, and times every step's forward pass. What is printed is the median ratio of two
-steps in a row, with and without, by batch size: neighbours share whatever else the machine is doing.
+One engine decodes batches with the pocket model; its worker counts in every second step, and times the
+forward pass of all. What is printed is the median ratio of two steps in a row, with and without, by batch
+size: neighbours share whatever else the machine is doing.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from parallel.vllm_plugin.expert_counter import CountingWorker, attach
+from parallel.vllm_plugin.expert_counter import Capture, CountingWorker, attach
 from serve_app.config import PROJECT_ROOT
 
 RESULTS = Path(__file__).parent / "results" / "counter_cost.json"
@@ -31,9 +31,16 @@ class SwitchingWorker(CountingWorker):
     _counts = True
 
     def initialize_from_config(self, kv_cache_config: Any) -> None:
-        """Begin without times."""
+        """Put a switch in front of every layer's counter."""
         super().initialize_from_config(kv_cache_config)
         self._took_s: list[tuple[int, bool, float]] = []
+        counter = self._expert_counter
+        for number, layer in enumerate(counter.layers):
+            layer._quant_method.moe_kernel.impl.fused_experts.set_capture_fn(None)
+            attach(layer, self._switched(counter.adder(number)))
+
+    def _switched(self, add: Capture) -> Capture:
+        return lambda chosen: add(chosen) if self._counts else None
 
     def execute_model(self, scheduler_output: Any) -> Any:
         """Time one step, then change over."""
@@ -42,11 +49,6 @@ class SwitchingWorker(CountingWorker):
         took_s = time.perf_counter() - began_s
         self._took_s.append((scheduler_output.total_num_scheduled_tokens, self._counts, took_s))
         self._counts = not self._counts
-        counter = self._expert_counter
-        for number, layer in enumerate(counter.layers):
-            layer._quant_method.moe_kernel.impl.fused_experts.set_capture_fn(None)
-            if self._counts:
-                attach(layer, counter.adder(number))
         return output
 
     def steps(self) -> list[tuple[int, bool, float]]:

@@ -74,6 +74,14 @@ def test_each_layer_has_its_row(layers: list[Layer]) -> None:
     assert counter.counts.data_ptr() == place
 
 
+def test_a_step_without_tokens(layers: list[Layer], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rank may have none, and counts none."""
+    counter = ExpertCounter(torch.nn.ModuleList(layers), NUM_EXPERTS, torch.device("cpu"))
+    padded(monkeypatch, {"layer": torch.tensor([], dtype=torch.int64)})
+    layers[0].router.capture_fn(CHOSEN[:0])
+    assert not counter.counts.any()
+
+
 @pytest.mark.parametrize("dtype", [torch.int16, torch.int32, torch.int64])
 def test_numbers_of_any_type(layers: list[Layer], dtype: torch.dtype) -> None:
     """Kernels name experts in integers of different widths."""
@@ -89,10 +97,14 @@ def test_rows_that_only_pad_do_not_count(layers: list[Layer], monkeypatch: pytes
     for layer in layers:
         layer.router.capture_fn(CHOSEN)
     assert counter.counts.tolist() == [[1, 0, 0, 0, 0, 2, 0, 1]] * 2
-    padded(monkeypatch, {"layer": torch.tensor([17, -1, 4])})  # the next step, of the same size
+    padded(monkeypatch, {"layer": torch.tensor([17, -1, -1])})  # the next step, of the same size
     for layer in layers:
         layer.router.capture_fn(CHOSEN)
-    assert counter.counts.tolist() == [[3, 0, 0, 0, 0, 4, 0, 1]] * 2
+    assert counter.counts.tolist() == [[2, 0, 0, 0, 0, 3, 0, 1]] * 2
+    padded(monkeypatch, {"layer": torch.tensor([17, 4, 5])})
+    for layer in layers:
+        layer.router.capture_fn(CHOSEN)
+    assert counter.counts.tolist() == [[4, 0, 0, 0, 0, 6, 0, 2]] * 2
 
 
 @pytest.mark.parametrize(
