@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from serve_app.config import Settings, parse, unknown_keys
+from serve_app.config import Settings, parse, read_yaml, unknown_keys
 from serve_app.errors import ConfigError
 from serve_app.ingress.auth import Access, access
 
@@ -48,12 +46,7 @@ class ServeFile:
 
 def load(path: Path) -> ServeFile:
     """Read and check a serve YAML. Raises ConfigError with one line for each thing that is wrong."""
-    try:
-        tree = yaml.safe_load(path.read_bytes())
-    except OSError as error:
-        raise ConfigError([f"{path}: {error.strerror}"]) from None
-    except yaml.YAMLError as error:
-        raise ConfigError([f"{path}: not YAML: {' '.join(str(error).split())}"]) from None
+    tree = read_yaml(path)
     if not isinstance(tree, dict):
         raise ConfigError([f"{path}: must be a mapping with http_options and applications"])
     http, applications = _as_serve_reads_it(tree)

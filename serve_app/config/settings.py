@@ -3,15 +3,14 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from serve_app.config.base import Environment, Frozen, Name
 from serve_app.config.ingress import Ingress
 from serve_app.config.model import Model
 from serve_app.config.pool import Pool
-from serve_app.config.problems import problem_lines
+from serve_app.config.reading import validated
 from serve_app.config.router import Router
-from serve_app.errors import ConfigError
 from serve_app.types import Effort
 
 INGRESS_DEPLOYMENT = "ingress"
@@ -69,7 +68,4 @@ class Settings(Frozen):
 
 def parse(args: Mapping[str, Any]) -> Settings:
     """Return the settings, or raise ConfigError with one line for each thing that is wrong."""
-    try:
-        return Settings.model_validate(dict(args))
-    except ValidationError as error:
-        raise ConfigError([line for e in error.errors() for line in problem_lines(e)]) from None
+    return validated(Settings, dict(args))

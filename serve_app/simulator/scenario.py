@@ -3,16 +3,14 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from parallel import hardware
 from parallel.memory import WeightFormat
 from parallel.plan import ParallelPlan
-from serve_app.config import problem_lines
+from serve_app.config import read_yaml, validated
 from serve_app.config.base import Frozen, Name, Positive, PositiveSeconds
 from serve_app.config.router import Router
-from serve_app.errors import ConfigError
 from serve_app.types import Effort
 
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -230,21 +228,12 @@ class Scenario(Frozen):
 
 def parse(tree: Any) -> Scenario:
     """Return the scenario, or raise ConfigError with one line for each thing that is wrong."""
-    try:
-        return Scenario.model_validate(tree)
-    except ValidationError as error:
-        raise ConfigError([line for one in error.errors() for line in problem_lines(one)]) from None
+    return validated(Scenario, tree)
 
 
 def load(path: Path) -> Scenario:
     """Read a scenario file. Raises ConfigError."""
-    try:
-        tree = yaml.safe_load(path.read_bytes())
-    except OSError as error:
-        raise ConfigError([f"{path}: {error.strerror}"]) from None
-    except yaml.YAMLError as error:
-        raise ConfigError([f"{path}: not YAML: {' '.join(str(error).split())}"]) from None
-    scenario = parse(tree)
+    scenario = parse(read_yaml(path))
     if isinstance(scenario.arrivals, Trace):
         arrivals = scenario.arrivals.model_copy(update={"file": path.parent / scenario.arrivals.file})
         return scenario.model_copy(update={"arrivals": arrivals})
