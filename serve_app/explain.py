@@ -12,8 +12,8 @@ from serve_app.config import Settings
 from serve_app.engine.traits import step_tables, traits
 from serve_app.errors import ApiError, ConfigError
 from serve_app.ingress import body as request_body
-from serve_app.ingress import defaults, effort, parts, synonyms, unsupported
-from serve_app.ingress.dialects import DIALECTS, Dialect
+from serve_app.ingress import defaults, parts, reading
+from serve_app.ingress.dialects import DIALECTS
 from serve_app.router import explanation, features
 from serve_app.router.explanation import Explanation, ReplicaVerdict
 from serve_app.router.policy import Policy
@@ -45,11 +45,8 @@ def explained(settings: Settings, route: str, request: Path, snapshots: Path | N
 def request_features(settings: Settings, route: str, body: bytes) -> RequestFeatures:
     """Return what the ingress would tell the policy of a body. Raises ApiError as the ingress would."""
     parsed = request_body.parse(body)
-    dialect: Dialect = next(d for d in DIALECTS if d.path == route).of(parsed)
-    unsupported.check(dialect, parsed)
-    names = settings.ingress.efforts.of(dialect.name)
-    applied = effort.applied(dialect, parsed, None, names, settings.model.default_effort)
-    said = synonyms.translated(dialect, effort.written(dialect, parsed, applied))
+    dialect = next(d for d in DIALECTS if d.path == route)
+    dialect, applied, said = reading.understood(dialect, parsed, None, settings.ingress, settings.model)
     images = parts.find(said)
     completed = defaults.completed(dialect, said, applied, settings.model, date.today())
     return features.of_request(completed, applied, num_images=len(images))

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from serve_app.config import Ingress, Model
 from serve_app.errors import AnswerTimeout, ApiError, UnknownModel, UnknownRoute, Unsupported, WrongMethod
 from serve_app.ingress import body as request_body
-from serve_app.ingress import defaults, document, effort, parts, shapes, streaming, synonyms, unsupported
+from serve_app.ingress import defaults, document, effort, parts, reading, shapes, streaming, unsupported
 from serve_app.ingress.dialects import DIALECTS, RESPONSES, Dialect
 from serve_app.ingress.gate import Admission, Gate, Guarded
 from serve_app.ingress.media import Images
@@ -168,16 +168,8 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
     name = parsed.get("model")
     if name is not None and name not in edge.model.names:
         raise _no_such_model(name, edge.model)
-    dialect = dialect.of(parsed)
-    unsupported.check(dialect, parsed)
-    applied = effort.applied(
-        dialect,
-        parsed,
-        request.headers.get(effort.HEADER),
-        edge.limits.efforts.of(dialect.name),
-        edge.model.default_effort,
-    )
-    said = synonyms.translated(dialect, effort.written(dialect, parsed, applied))
+    header = request.headers.get(effort.HEADER)
+    dialect, applied, said = reading.understood(dialect, parsed, header, edge.limits, edge.model)
     images = parts.find(said)
     num_text_bytes = len(body) - sum(len(image.url) for image in images)
     admission.begin(applied, num_text_bytes)

@@ -1,0 +1,32 @@
+"""What does a body ask for? Its dialect, its one effort, and itself in the words of vLLM's route.
+
+For whoever must read a body as the ingress does, before it fetches images and fills in defaults.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from serve_app.config import Ingress, Model
+from serve_app.ingress import effort, synonyms, unsupported
+from serve_app.ingress.dialects import Dialect
+from serve_app.types import Effort
+
+
+class Asked(NamedTuple):
+    """One body, understood."""
+
+    dialect: Dialect
+    effort: Effort
+    said: Mapping[str, Any]
+    """The body as vLLM's route reads it; the one that came, where nothing had to change."""
+
+
+def understood(
+    dialect: Dialect, parsed: Mapping[str, Any], header: str | None, limits: Ingress, model: Model
+) -> Asked:
+    """Read a parsed body; `header` is its `x-reasoning-effort`. Raises ApiError for what is refused."""
+    dialect = dialect.of(parsed)
+    unsupported.check(dialect, parsed)
+    names = limits.efforts.of(dialect.name)
+    applied = effort.applied(dialect, parsed, header, names, model.default_effort)
+    return Asked(dialect, applied, synonyms.translated(dialect, effort.written(dialect, parsed, applied)))
