@@ -3,9 +3,8 @@
 from typing import Any
 
 from parallel.speculation import predicted_times
-from parallel.speed import usual_head
 from serve_app.config import Settings
-from serve_app.engine.fit import cost_engine, draft_shape
+from serve_app.engine.fit import cost_engine, cost_head
 
 SCHEDULER = "parallel.vllm_plugin.draft_length.scheduler"
 """Named, not imported: its module needs vLLM, and `check` runs without."""
@@ -27,7 +26,7 @@ def draft_length_arguments(settings: Settings, pool_name: str) -> dict[str, Any]
     if engine := cost_engine(settings, pool_name):
         times = predicted_times(
             engine,
-            draft_shape(settings, pool_name) or usual_head(engine.shape),
+            cost_head(settings, pool_name, engine),
             max_sequences=int(pool.engine.get("max_num_seqs") or MAX_NUM_SEQS),
             context_tokens=CONTEXT_TOKENS,
             max_draft_tokens=spec.max_draft_tokens,

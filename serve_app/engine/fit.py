@@ -9,6 +9,7 @@ from parallel.cost import Engine
 from parallel.fit import needs, room
 from parallel.memory import CacheFormat, MemoryReport, WeightFormat
 from parallel.model_shape import MISTRAL_SMALL_4, ModelShape
+from parallel.speed import usual_head
 from serve_app.config import Pool, Settings, resolve
 from serve_app.errors import ConfigError
 
@@ -40,8 +41,7 @@ def fit(settings: Settings, pool_name: str) -> Fit:
 
 def max_model_len(settings: Settings, pool_name: str) -> int:
     """Return how many tokens of prompt and answer a pool takes: its own setting, or the model's."""
-    params = _params(settings.model.path)
-    shape = MISTRAL_SMALL_4 if params is None else ModelShape.from_params(params)
+    shape = _shape(_params(settings.model.path))
     return int(_number(settings.pools[pool_name], "max_model_len", shape.positions))
 
 
@@ -96,6 +96,11 @@ def draft_shape(settings: Settings, pool_name: str) -> ModelShape | None:
     speculation = settings.pools[pool_name].speculation
     params = _params(speculation.draft) if speculation else None
     return None if params is None else ModelShape.from_params(params, draft=True)
+
+
+def cost_head(settings: Settings, pool_name: str, engine: Engine) -> ModelShape:
+    """Return the shape of the draft head that the cost model reckons with: the pool's, or the usual one."""
+    return draft_shape(settings, pool_name) or usual_head(engine.shape)
 
 
 def _shape(params: dict[str, Any] | None) -> ModelShape:

@@ -1,9 +1,8 @@
 """What is known of a pool before any of its replicas has said a word: its limits, and its predicted speed."""
 
-from parallel.speed import usual_head
 from parallel.step_table import StepTable, tabulate
 from serve_app.config import Settings
-from serve_app.engine.fit import cost_engine, draft_shape
+from serve_app.engine.fit import cost_engine, cost_head
 from serve_app.types import PoolSnapshot
 
 MAX_NUM_SEQS = 256
@@ -31,7 +30,7 @@ def step_tables(settings: Settings) -> dict[str, StepTable]:
         if engine := cost_engine(settings, name):
             most = (pool.engine.get("max_num_seqs") or MAX_NUM_SEQS) * pool.plan.dp
             if pool.speculation:
-                head = draft_shape(settings, name) or usual_head(engine.shape)
+                head = cost_head(settings, name, engine)
                 tables[name] = tabulate(engine, most, head, pool.speculation.max_draft_tokens)
             else:
                 tables[name] = tabulate(engine, most)

@@ -118,7 +118,7 @@ class VllmServer:
             await self._engine.do_log_stats()
 
     async def watch_experts(self, period_s: float) -> None:
-        """Read the load of experts every `period_s` seconds; nothing where the operator's worker does not."""
+        """Read the load of experts every `period_s` seconds; nothing where its worker does not count."""
         from parallel.vllm_plugin import expert_metrics
 
         shown = expert_metrics.ExpertMetrics()

@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+from serve_app.engine.protocol import Backend
 from serve_app.errors import NoReplica, PoolBusy, ReplicaLost
 from serve_app.metrics import Metrics
 from serve_app.pools.directory import Directory
@@ -16,6 +17,8 @@ from serve_app.router.policy import Policy
 from serve_app.types import Call, Decision, Effort, Head, PoolSnapshot, ReplicaSnapshot, RequestFeatures
 
 logger = logging.getLogger("ray.serve")
+
+T = TypeVar("T")
 
 ABSENT_PATIENCE_S = 1.0
 """How long a request waits for a replica when none is known: covers the first moments of an ingress."""
@@ -141,20 +144,19 @@ class Router:
 
     async def engine_metrics(self) -> list[tuple[str, str, bytes]]:
         """Return (pool, replica, Prometheus text) of every replica that answers."""
-        pools = list(self._directory.pools.values())
-        texts = await asyncio.gather(*(pool.backend.metrics() for pool in pools))
-        return [
-            (pool.name, replica, text)
-            for pool, answers in zip(pools, texts, strict=True)
-            for replica, text in answers
-        ]
+        answers = await self._ask_all(lambda backend: backend.metrics())
+        return [(pool.name, replica, text) for pool, replica, text in answers]
 
     async def expert_loads(self) -> list[dict[str, Any]]:
         """Return the load of experts of every replica that answers, with its pool and that pool's efforts."""
-        pools = list(self._directory.pools.values())
-        loads = await asyncio.gather(*(pool.backend.experts() for pool in pools))
         return [
             {"pool": pool.name, "efforts": sorted(pool.traits.efforts), "replica": replica} | load
-            for pool, answers in zip(pools, loads, strict=True)
-            for replica, load in answers
+            for pool, replica, load in await self._ask_all(lambda backend: backend.experts())
         ]
+
+    async def _ask_all(
+        self, ask: Callable[[Backend], Awaitable[Sequence[tuple[str, T]]]]
+    ) -> list[tuple[Pool, str, T]]:
+        pools = list(self._directory.pools.values())
+        found = await asyncio.gather(*(ask(pool.backend) for pool in pools))
+        return [(pool, *answer) for pool, answers in zip(pools, found, strict=True) for answer in answers]
