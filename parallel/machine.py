@@ -16,8 +16,8 @@ def machine() -> dict[str, object]:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
-        "versions": {name: found for name in PACKAGES if (found := _version(name))},
-        "processor": _processor(),
+        "versions": {name: found for name in PACKAGES if (found := package_version(name))},
+        "processor": f"{len(names)} x {names[0]}" if (names := processors()) else platform.processor(),
         "gpus": nvidia_smi(GPU_FACTS),
     }
 
@@ -38,17 +38,18 @@ def nvidia_smi(fields: tuple[str, ...]) -> list[dict[str, str]]:
     return [dict(zip(fields, row, strict=False)) for row in rows]
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """The version of an installed package; None if it is not."""
     try:
         return version(package)
     except PackageNotFoundError:
         return None
 
 
-def _processor() -> str:
+def processors() -> list[str]:
+    """The model of each processor, as Linux names it; empty elsewhere."""
     try:
         with open("/proc/cpuinfo") as lines:  # noqa: PTH123 - a device file, read line by line
-            names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+            return [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     except OSError:
-        names = []
-    return f"{len(names)} x {names[0]}" if names else platform.processor()
+        return []

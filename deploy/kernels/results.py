@@ -6,14 +6,15 @@
 """
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from math import inf
 from pathlib import Path
+from typing import Any
 
 from deploy.kernels.shapes import Shape
 from deploy.kernels.space import Config
+from parallel.results_file import read_lines, write_json
 
 
 class Timings:
@@ -22,15 +23,10 @@ class Timings:
     def __init__(self, path: Path, gpu: str) -> None:
         self._path, self._gpu = path, gpu
         self._us: dict[tuple[str, int], dict[Config, float]] = defaultdict(dict)
-        if path.exists():
-            for line in path.read_text().splitlines():
-                self._read(line)
+        for entry in read_lines(path):
+            self._read(entry)
 
-    def _read(self, line: str) -> None:
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:  # the last line of a run that was killed
-            return
+    def _read(self, entry: Mapping[str, Any]) -> None:
         if entry["gpu"] == self._gpu and entry["us"] is not None:
             self._us[entry["shape"], entry["batch"]][Config(*entry["config"])] = entry["us"]
 
@@ -71,13 +67,6 @@ def read_configs(path: Path) -> dict[int, Config]:
 def nearest(configs: Mapping[int, Config], batch: int) -> Config:
     """The configuration that vLLM takes for a batch."""
     return configs[min(configs, key=lambda size: abs(size - batch))]
-
-
-def write_json(path: Path, values: object) -> None:
-    """Write at once, so that no reader and no kill finds half a file."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(values, indent=1) + "\n")
-    os.replace(part, path)  # noqa: PTH105 - atomic, and says so
 
 
 COLUMNS = ("batch", "default", "default us", "tuned", "tuned us", "speed-up", "quartiles", "skewed", "GB/s")

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from deploy.kernels.ahead import Compiler
-from deploy.kernels.results import Timings, write_json
+from deploy.kernels.results import Timings
 from deploy.kernels.shapes import BATCHES, SHAPES, Shape
 from deploy.kernels.space import VALUES, coarse
 from parallel.machine import clocks, machine
+from parallel.results_file import write_json
 
 
 def main(argv: list[str] | None = None) -> int:

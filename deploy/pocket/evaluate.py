@@ -20,7 +20,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +41,7 @@ from deploy.pocket.score import (
     goal_table,
     goals,
 )
+from parallel.machine import package_version
 from serve_app import serve_file
 from serve_app.config import PROJECT_ROOT
 from serve_app.errors import VenturiError
@@ -176,7 +176,7 @@ def origin(tree: dict[str, Any]) -> dict[str, Any]:
     for pool in settings["pools"].values():
         if "speculation" in pool:
             paths["draft"] = pool["speculation"]["draft"]
-    installed = {name: _version(name) for name in PACKAGES}
+    installed = {name: package_version(name) for name in PACKAGES}
     return {
         "checkpoints": {
             what: hashlib.sha256((PROJECT_ROOT / path / WEIGHTS).read_bytes()).hexdigest()
@@ -184,13 +184,6 @@ def origin(tree: dict[str, Any]) -> dict[str, Any]:
         },
         "versions": {name: version for name, version in installed.items() if version is not None},
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def main(argv: Sequence[str] | None = None) -> int:

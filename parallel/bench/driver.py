@@ -26,6 +26,7 @@ from parallel.bench.case import Case, share, with_extra
 from parallel.bench.engine import Spec
 from parallel.bench.streams import Figures, together
 from parallel.machine import clocks, machine
+from parallel.results_file import read_lines, write_json
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 GROUP = "vllm.general_plugins"
@@ -83,7 +84,7 @@ def run(
         print(f"{key}: {left:.0f} s left for {len(todo) - place} cases", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory(prefix="venturi-bench-") as folder:
             found["cases"][key] = _one(case, target, work, Path(folder), left / (len(todo) - place))
-        _write(results, found)
+        write_json(results, found)
         print(table({key: found["cases"][key]}), flush=True)
     return dict(found)
 
@@ -127,7 +128,7 @@ def _one(case: Case, target: Target, work: Workload, folder: Path, seconds: floa
             own = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, devices))} if cuda and case.replicas > 1 else {}
             parts.append(_start(spec, folder, os.environ | environment | path | own))
         samples = _watch(parts, ends - MARGIN_S / 2)
-    lines = [_lines(folder / f"{part}.jsonl") for part in range(case.replicas)]
+    lines = [read_lines(folder / f"{part}.jsonl") for part in range(case.replicas)]
     errors = [line["error"] for part in lines for line in part if line["event"] == "failed"]
     rows = list(_rows(lines, work.levels))
     if len(rows) < len(work.levels) and not errors:
@@ -205,15 +206,6 @@ def _plugin_on_path(folder: Path) -> Iterator[dict[str, str]]:
     yield {"PYTHONPATH": os.pathsep.join([*path, *([given] if given else [])])}
 
 
-def _lines(file: Path) -> list[dict[str, Any]]:
-    """What a replica has written, the line that it was about to write left out."""
-    found = []
-    for line in file.read_text().splitlines() if file.exists() else ():
-        with suppress(json.JSONDecodeError):
-            found.append(json.loads(line))
-    return found
-
-
 def _rows(parts: Sequence[Sequence[dict[str, Any]]], levels: Sequence[int]) -> Iterator[dict[str, Any]]:
     """A row for each number of requests that all replicas have measured: means over repeats, and each."""
     for level, requests in enumerate(levels):
@@ -241,12 +233,6 @@ def _log(log: Path, *, whole: bool) -> str:
     if not whole:
         text = "\n".join(line[:300] for line in text.splitlines() if _NOTEWORTHY.search(line))
     return text[-8000:]
-
-
-def _write(results: Path, found: object) -> None:
-    part = results.with_suffix(".part")
-    part.write_text(json.dumps(found, indent=1) + "\n")
-    part.replace(results)
 
 
 def table(cases: Mapping[str, Mapping[str, Any]]) -> str:

@@ -9,7 +9,6 @@ size: neighbours share whatever else the machine is doing.
 
 import argparse
 import json
-import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +16,7 @@ from statistics import median
 from typing import Any
 
 from parallel.vllm_plugin.expert_counter import Capture, CountingWorker, attach
-from serve_app.config import PROJECT_ROOT
+from tests.bench.pocket import pocket_engine
 
 RESULTS = Path(__file__).parent / "results" / "counter_cost.json"
 BATCHES = (1, 8, 64)
@@ -63,21 +62,9 @@ def main() -> None:
     options.add_argument("--steps", type=int, default=2000, help="for each batch size (default 2000)")
     options.add_argument("--json", type=Path, default=RESULTS)
     given = options.parse_args()
-    os.environ.setdefault("VLLM_MLA_DISABLE", "1")
-    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-    from vllm import LLM, SamplingParams
+    llm = pocket_engine(max_num_seqs=max(BATCHES), worker_cls="tests.bench.counter_cost.SwitchingWorker")
+    from vllm import SamplingParams
 
-    llm = LLM(
-        model=str(PROJECT_ROOT / "deploy/pocket/target"),
-        tokenizer_mode="mistral",
-        config_format="mistral",
-        load_format="mistral",
-        enforce_eager=True,
-        max_model_len=2048,
-        max_num_seqs=max(BATCHES),
-        enable_prefix_caching=False,
-        worker_cls="tests.bench.counter_cost.SwitchingWorker",
-    )
     sampling = SamplingParams(temperature=1, max_tokens=TOKENS, ignore_eos=True)
     rows = []
     print("| batch | steps | step without (ms) | with / without, median |\n|---:|---:|---:|---:|")

@@ -65,7 +65,6 @@ def main() -> None:
         for case in ("home", "both")
     ]
     facts = circumstances(seed=1)
-    facts.pop("num_tokens")
     facts["load_average"] = os.getloadavg()[0]
     facts["command"] = shlex.join(["python", "-m", "tests.bench.decision", *sys.argv[1:]])
     path = RESULTS / f"decision-{facts['date']}.json"

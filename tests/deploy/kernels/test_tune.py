@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from deploy.kernels import tune
-from deploy.kernels.results import nearest, table, write_json
+from deploy.kernels.results import nearest, table
 from deploy.kernels.space import Config
 
 
@@ -25,12 +25,3 @@ def test_nearest() -> None:
 def test_table() -> None:
     """A row that failed has empty cells."""
     assert table([{"batch": 8, "error": "lost"}]).splitlines()[-1].startswith("| 8 | - | - |")
-
-
-def test_write_json(tmp_path: Path) -> None:
-    """A write that fails leaves the file as it was."""
-    target = tmp_path / "tuning.json"
-    write_json(target, {"a": 1})
-    with pytest.raises(TypeError):
-        write_json(target, {"a": object()})
-    assert "1" in target.read_text()
