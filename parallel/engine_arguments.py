@@ -68,3 +68,41 @@ ENGINE_NAMES = frozenset(
 """The fields of vLLM's AsyncEngineArgs."""
 
 NAMES = ENGINE_NAMES | SERVER_NAMES
+
+SPECULATION_NAMES = frozenset(
+    {
+        "attention_backend",
+        "code_revision",
+        "disable_padded_drafter_batch",
+        "draft_load_config",
+        "draft_sample_method",
+        "draft_tensor_parallel_size",
+        "dspark_draft_topk",
+        "enable_adaptive_verification",
+        "enforce_eager",
+        "index_share_for_mtp_iteration",
+        "kv_cache_dtype",
+        "max_model_len",
+        "method",
+        "model",
+        "moe_backend",
+        "num_speculative_tokens",
+        "num_speculative_tokens_per_batch_size",
+        "parallel_drafting",
+        "prompt_lookup_max",
+        "prompt_lookup_min",
+        "quantization",
+        "rejection_sample_method",
+        "revision",
+        "suffix_decoding_max_cached_requests",
+        "suffix_decoding_max_spec_factor",
+        "suffix_decoding_max_tree_depth",
+        "suffix_decoding_min_token_prob",
+        "synthetic_acceptance_length",
+        "synthetic_acceptance_rates",
+        "tensor_parallel_size",
+        "use_heterogeneous_vocab",
+        "use_local_argmax_reduction",
+    }
+)
+"""What its speculative_config takes."""

@@ -1,10 +1,12 @@
 """What is one pool: its engines, how they are laid out, and how many?"""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from parallel.engine_arguments import NAMES as ENGINE_ARGUMENTS
+from parallel.engine_arguments import SPECULATION_NAMES
 from parallel.hardware import gpu
 from parallel.plan import Device, ParallelPlan
 from parallel.speculation import Adapt
@@ -35,8 +37,23 @@ RESERVED_ENGINE_ARGUMENTS = {
 }
 """Engine arguments that Venturi derives from a setting of its own: vLLM's name to ours."""
 
+RESERVED_SPECULATION_ARGUMENTS = {
+    "method": "speculation",
+    "model": "speculation.draft",
+    "num_speculative_tokens": "speculation.max_draft_tokens",
+    "num_speculative_tokens_per_batch_size": "speculation.adapt",
+    "max_model_len": "speculation.max_model_len",
+}
+"""The same of its speculative_config."""
+
 ADAPTING_ENGINE_ARGUMENTS = ("scheduler_cls", "additional_config")
 """Those that carry `speculation.adapt` to the engine."""
+
+
+def _refuse_reserved(engine: Mapping[str, Any], settings: Mapping[str, str]) -> None:
+    for name, value in engine.items():
+        if setting := settings.get(name):
+            raise ValueError(f"engine.{name}={value!r} is derived from {setting}: set that")
 
 
 def _adapt(given: Any) -> Any:
@@ -59,6 +76,14 @@ class Speculation(Frozen):
     """Whether and how the number of draft tokens follows acceptance and batch; without, always the most."""
     max_model_len: Positive | None = None
     """The longest context that the head drafts for; the target's own limit if not given."""
+    engine: dict[str, Any] = Field(default_factory=dict)
+    """More of vLLM's speculative_config, under vLLM's names."""
+
+    @model_validator(mode="after")
+    def _is_vllms(self) -> Self:
+        _refuse_reserved(self.engine, RESERVED_SPECULATION_ARGUMENTS)
+        refuse_unknown(self.engine, SPECULATION_NAMES, under="engine")
+        return self
 
 
 class Autoscaling(Frozen):
@@ -124,9 +149,7 @@ class Pool(Frozen):
                 f"replicas={self.replicas} and autoscaling.max_replicas={self.autoscaling.max_replicas} "
                 f"exclude each other"
             )
-        for name in self.engine:
-            if setting := RESERVED_ENGINE_ARGUMENTS.get(name):
-                raise ValueError(f"engine.{name}={self.engine[name]!r} is derived from {setting}: set that")
+        _refuse_reserved(self.engine, RESERVED_ENGINE_ARGUMENTS)
         refuse_unknown(self.engine, ENGINE_ARGUMENTS, under="engine")
         if self.speculation and self.speculation.adapt:
             for name in ADAPTING_ENGINE_ARGUMENTS:

@@ -28,10 +28,13 @@ def engine_arguments(settings: Settings, pool_name: str) -> dict[str, Any]:
     if pool.count_experts:
         arguments["worker_cls"] = EXPERT_COUNTER
     if spec := pool.speculation:
-        arguments["speculative_config"] = {
+        speculative = {
             "method": "eagle",
             "model": str(resolve(spec.draft)),
             "num_speculative_tokens": spec.max_draft_tokens,
-        } | ({"max_model_len": spec.max_model_len} if spec.max_model_len else {})
+        }
+        if spec.max_model_len:
+            speculative["max_model_len"] = spec.max_model_len
+        arguments["speculative_config"] = speculative | spec.engine
         arguments |= draft_length_arguments(settings, pool_name)
     return arguments | pool.plan.engine_arguments() | pool.engine

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from parallel.engine_arguments import ENGINE_NAMES, NAMES, SERVER_NAMES
+from parallel.engine_arguments import ENGINE_NAMES, NAMES, SERVER_NAMES, SPECULATION_NAMES
 
 
 def test_the_list_is_vllms() -> None:
@@ -13,6 +13,21 @@ def test_the_list_is_vllms() -> None:
     difference = {"to add": sorted(fields - ENGINE_NAMES), "to strike out": sorted(ENGINE_NAMES - fields)}
     print(difference)
     assert difference == {"to add": [], "to strike out": []}
+
+
+def test_the_list_of_speculation_is_vllms() -> None:
+    """What vLLM fills in itself is no setting."""
+    from vllm.config import SpeculativeConfig
+
+    filled_in = {
+        "target_model_config",
+        "target_parallel_config",
+        "draft_model_config",
+        "draft_parallel_config",
+    }
+    fields = {field.name for field in dataclasses.fields(SpeculativeConfig)}
+    assert fields - SPECULATION_NAMES == filled_in
+    assert fields >= SPECULATION_NAMES
 
 
 def test_the_servers_arguments_are_apart() -> None:

@@ -43,6 +43,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         f"{T}.speculation.adapt.explor: unknown key; did you mean 'explore'?",
     ),
     (
+        {f"{T}.speculation": {"draft": "e", "engine": {"rejection_method": "x"}}},
+        f"{T}.speculation.engine.rejection_method: unknown key; did you mean 'rejection_sample_method'?",
+    ),
+    (
+        {f"{T}.speculation": {"draft": "e", "engine": {"model": "f"}}},
+        f"{T}.speculation: engine.model='f' is derived from speculation.draft: set that",
+    ),
+    (
         {f"{T}.autoscaling.max_replica": 3},
         f"{T}.autoscaling.max_replica: unknown key; did you mean 'max_replicas'?",
     ),

@@ -69,6 +69,17 @@ def test_the_model() -> None:
                 }
             },
         ),
+        (
+            {f"{T}.speculation": {"draft": "/e", "engine": {"draft_sample_method": "probabilistic"}}},
+            {
+                "speculative_config": {
+                    "method": "eagle",
+                    "model": "/e",
+                    "num_speculative_tokens": 3,
+                    "draft_sample_method": "probabilistic",
+                }
+            },
+        ),
     ],
 )
 def test_what_a_pool_adds(changes: dict[str, Any], added: dict[str, Any]) -> None:
