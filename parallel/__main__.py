@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from parallel import draft_table, place_table, recording
 from parallel.bench import command as bench
-from parallel.bench import compare
+from parallel.bench import compare, profile
 from parallel.cost import Engine
 from parallel.hardware import gpu
 from parallel.memory import WeightFormat
@@ -96,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         ),
         ("speculate", _speculate, _add_speculate, "what each number of draft tokens is worth by batch"),
         ("bench", bench.main, bench.add_options, "how fast layouts are on the GPUs at hand"),
+        ("profile", profile.main, bench.add_options, "which kernels a decode step spends its time in"),
         ("compare", _compare, _add_compare, "what the cost model says beside what `bench` has measured"),
         ("place", _place, _add_place, "how a recorded load of experts is spread, and how it would be best"),
         (
