@@ -17,7 +17,8 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from math import inf
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -33,7 +34,7 @@ START_S = 2.0
 
 @dataclass(frozen=True)
 class Load:
-    """One process's part."""
+    """Requests, and how they are sent."""
 
     url: str
     model: str
@@ -41,9 +42,12 @@ class Load:
     arrivals: tuple[Arrival, ...]
     concurrency: int | None
     """Clients of a closed loop; None for an open one."""
-    starts_at: float
-    """By time.time, the same for all processes."""
-    timeout_s: float
+    timeout_s: float = 600.0
+    """Of one request."""
+    limit_s: float | None = None
+    """When a closed loop is broken off; what is not answered by then has failed."""
+    starts_at: float = 0.0
+    """By time.time, the same for all processes; at once if it is past."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,7 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     aims = {"none": Aim(*options.none_aims), "high": Aim(*options.high_aims)}
     before = clocks()
-    outcomes = _drive(options, mix, arrivals)
+    load = Load(
+        options.url.rstrip("/"), options.model, mix, tuple(arrivals), options.concurrency, options.timeout_s
+    )
+    outcomes = drive(load, options.processes)
     found = summary(outcomes, aims)
     print(table(found))
     if options.out:
@@ -73,25 +80,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(found["failed"] > 0)
 
 
-def _drive(options: argparse.Namespace, mix: Mix, arrivals: Sequence[Arrival]) -> list[Outcome]:
-    """Send all requests from as many processes as were asked for."""
-    number = options.processes
-    shares = [None if options.concurrency is None else options.concurrency // number] * number
+def drive(load: Load, processes: int = 1) -> list[Outcome]:
+    """Send all of a load's requests, its work shared by so many processes."""
+    if processes == 1:
+        return run(load)
+    share = None if load.concurrency is None else load.concurrency // processes
+    starts_at = time.time() + START_S
     loads = [
-        Load(
-            options.url.rstrip("/"),
-            options.model,
-            mix,
-            tuple(hand),
-            share,
-            time.time() + START_S,
-            options.timeout_s,
-        )
-        for hand, share in zip(dealt(arrivals, number), shares, strict=True)
+        replace(load, arrivals=tuple(hand), concurrency=share, starts_at=starts_at)
+        for hand in dealt(load.arrivals, processes)
     ]
-    if number == 1:
-        return run(loads[0])
-    with ProcessPoolExecutor(number, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
         return [outcome for part in pool.map(run, loads) for outcome in part]
 
 
@@ -101,20 +100,24 @@ def run(load: Load) -> list[Outcome]:
 
 
 async def _run(load: Load) -> list[Outcome]:
-    timeout = aiohttp.ClientTimeout(total=load.timeout_s)
     headers = {"content-type": "application/json"}
     connector = aiohttp.TCPConnector(limit=0)
     await asyncio.sleep(max(0.0, load.starts_at - time.time()))
     began = time.perf_counter()
 
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session:
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
 
         async def timely(arrival: Arrival) -> Outcome:
             await asyncio.sleep(arrival.at_s - (time.perf_counter() - began))
             return await _ask(session, load, arrival, began)
 
         async def client(arrivals: Iterable[Arrival]) -> list[Outcome]:
-            return [await _ask(session, load, arrival, began) for arrival in arrivals]
+            ends_s = began + load.limit_s if load.limit_s else inf
+            return [
+                await _ask(session, load, arrival, began, ends_s)
+                for arrival in arrivals
+                if time.perf_counter() < ends_s
+            ]
 
         if load.concurrency is None:
             return list(await asyncio.gather(*map(timely, load.arrivals)))
@@ -123,12 +126,15 @@ async def _run(load: Load) -> list[Outcome]:
         return [outcome for part in parts for outcome in part]
 
 
-async def _ask(session: aiohttp.ClientSession, load: Load, arrival: Arrival, began: float) -> Outcome:
+async def _ask(
+    session: aiohttp.ClientSession, load: Load, arrival: Arrival, began: float, ends_s: float = inf
+) -> Outcome:
     path, headers, body = load.mix.request(arrival, load.model)
     reading, pool, error = Reading(), None, None
     sent_s = time.perf_counter() - began
     try:
-        async with session.post(load.url + path, data=body, headers=headers) as answer:
+        timeout = aiohttp.ClientTimeout(total=min(load.timeout_s, ends_s - time.perf_counter()))
+        async with session.post(load.url + path, data=body, headers=headers, timeout=timeout) as answer:
             pool = answer.headers.get("x-venturi-pool")
             if answer.status != 200:
                 error = f"{answer.status}: {(await answer.text())[:200]}"

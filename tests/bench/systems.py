@@ -53,6 +53,7 @@ class RawServer:
     port: int
     log: Path
     without: str | None = None
+    start_timeout_s: float = START_TIMEOUT_S
     _process: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -75,7 +76,7 @@ class RawServer:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        deadline_s = time.monotonic() + START_TIMEOUT_S
+        deadline_s = time.monotonic() + self.start_timeout_s
         while not self._is_healthy():
             if self._process.poll() is not None or time.monotonic() > deadline_s:
                 raise StartError(f"vLLM's server did not start:\n{self.log.read_text()[-3000:]}")
@@ -121,6 +122,7 @@ class Venturi:
     dashboard_port: int
     say: Say
     ray_serve_settings: Mapping[str, str] = field(default_factory=dict)
+    start_timeout_s: float = START_TIMEOUT_S
     _system: LocalSystem | None = None
 
     @property
@@ -131,7 +133,7 @@ class Venturi:
     def start(self) -> None:
         """Return when every pool takes traffic. Raises StartError."""
         self._system = LocalSystem(self.file, self.dashboard_port, self.say, dict(self.ray_serve_settings))
-        self._system.start(START_TIMEOUT_S)
+        self._system.start(self.start_timeout_s)
 
     def stop(self) -> None:
         """Stop Ray and all that runs on it."""

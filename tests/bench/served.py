@@ -1,0 +1,199 @@
+"""How fast are servers over HTTP, one after the other on the same machine, under the same loads?
+
+    python -m tests.bench.served tests/bench/plans/h200.yaml --out served.json [--only NAME ...]
+    python -m tests.bench.served --show served.json
+
+`plan.py` says what a plan is. The file is written after every load; what it has is not measured again, so a
+plan may take several calls, on one machine. A server that does not start is written down, and the next one's
+turn comes.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from parallel.machine import clocks, machine
+from parallel.results_file import write_json
+from serve_app.errors import StartError
+from serve_app.local import RAY_SERVE_SETTINGS, free_port
+from serve_app.serve_file import ServeFile
+from tests.bench.mixed import Load, drive
+from tests.bench.outcomes import Outcome, summary
+from tests.bench.plan import Loop, Plan, Server, read
+from tests.bench.systems import RawServer, System, Venturi
+
+START_S = 280.0
+"""What a cold start may take."""
+WARM_UP = {"concurrency": 64, "requests": 128, "answer_tokens": 32, "processes": 1, "limit_s": 60.0}
+
+
+class Run:
+    """A plan, the file of its results, and the time that is left."""
+
+    def __init__(self, plan: Plan, results: Path, budget_s: float) -> None:
+        self._plan, self._path = plan, results
+        self._began_s = time.monotonic()
+        self._ends_s = self._began_s + budget_s
+        self.found: dict[str, Any] = {"machine": machine(), "servers": {}}
+        if results.exists():
+            self.found = json.loads(results.read_text())
+
+    def measure(self, server: Server) -> None:
+        """Start a server, ask it what has not been asked yet, and stop it."""
+        record = self.found["servers"].setdefault(server.name, {"kind": server.kind, "loads": []})
+        todo = [load for load in server.loads if not any(_is_of(row, load) for row in record["loads"])]
+        if not todo:
+            return
+        with tempfile.TemporaryDirectory(prefix="venturi-served-") as folder:
+            file = self._plan.serve(server, self._path.resolve().parent)
+            record["settings"] = yaml.safe_load(file.path.read_text())["applications"][0]["args"]
+            system = self._system(server, file, Path(folder))
+            try:
+                began_s = time.monotonic()
+                system.start()
+                record["start_s"] = round(time.monotonic() - began_s, 1)
+                record.pop("error", None)  # of an earlier call
+                self._say(f"{server.name}: up after {record['start_s']} s")
+                self._loads(server, todo, system, file.settings.model.name, record)
+            except (StartError, TimeoutError) as error:
+                record["error"] = str(error)
+                self._say(f"{server.name}: {str(error)[-6000:]}")
+            finally:
+                system.stop()
+                write_json(self._path, self.found)
+
+    def _loads(
+        self, server: Server, todo: Sequence[Loop], system: System, model: str, record: dict[str, Any]
+    ) -> None:
+        _asked(Loop(**(asdict(todo[0]) | WARM_UP)), system.url, model)
+        for load in todo:
+            if time.monotonic() > self._ends_s:
+                raise TimeoutError(f"out of time before {load}")
+            before = system.usage()
+            outcomes = _asked(load, system.url, model)
+            used_s, _ = system.usage().since(before)
+            found = summary(outcomes, {})
+            whole = max(1, found["requests"] - found["failed"])
+            row = {
+                "load": asdict(load),
+                "found": found,
+                "cpu_ms_a_request": {group: 1e3 * seconds / whole for group, seconds in used_s.items()},
+                "clocks": clocks(),
+            }
+            record["loads"].append(row)
+            write_json(self._path, self.found)
+            self._say(" | ".join(_cells(server.name, row)))
+
+    def _system(self, server: Server, file: ServeFile, folder: Path) -> System:
+        if server.kind == "venturi":
+            say = lambda what: self._say(f"{server.name}: {what.strip()}")  # noqa: E731
+            return Venturi(file, free_port(), say, RAY_SERVE_SETTINGS, START_S)
+        without = "parser_cache" if server.kind == "shipped" else None
+        return RawServer(file, server.pool, free_port(), folder / "log", without, START_S)
+
+    def _say(self, what: str) -> None:
+        print(f"{time.monotonic() - self._began_s:6.1f} s  {what}", flush=True)
+
+
+def _is_of(row: Mapping[str, Any], load: Loop) -> bool:
+    return bool(_loop(row) == load)
+
+
+def _loop(row: Mapping[str, Any]) -> Loop:
+    given = dict(row["load"])
+    given["tokens"] = tuple(given["tokens"]) if given["tokens"] else None
+    return Loop(**given)
+
+
+def _asked(load: Loop, url: str, model: str) -> list[Outcome]:
+    arrivals = tuple(load.mix.at_once(load.requests))
+    return drive(Load(url, model, load.mix, arrivals, load.concurrency, limit_s=load.limit_s), load.processes)
+
+
+COLUMNS = (
+    "server",
+    "asked for",
+    "clients",
+    "answered",
+    "requests/s",
+    "tok/s",
+    "tok/s a user",
+    "TTFT p50",
+    "p99",
+)
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """Return all rows as a Markdown table, times in milliseconds."""
+    lines = [f"| {' | '.join(COLUMNS)} |", "|---|---|---:|---:|---:|---:|---:|---:|---:|"]
+    lines += [f"| {' | '.join(cells)} |" for cells in _rows(found)]
+    return "\n".join(lines)
+
+
+def _rows(found: Mapping[str, Any]) -> Iterator[list[str]]:
+    for name, server in found["servers"].items():
+        for row in server["loads"]:
+            yield _cells(name, row)
+
+
+def _cells(name: str, row: Mapping[str, Any]) -> list[str]:
+    load, found = _loop(row), row["found"]
+    first, token = found["first_token_s"], found["per_token_s"]
+    return [
+        name,
+        f"{'tokens' if load.tokens else 'chat'}, {load.prompt_tokens} in, {load.answer_tokens} out",
+        str(load.concurrency),
+        f"{found['requests'] - found['failed']} of {found['requests']}",
+        f"{found['requests_per_s']:.2f}",
+        f"{found['output_tokens_per_s']:.0f}",
+        f"{1 / token['p50']:.1f}" if token and token["p50"] else "-",
+        f"{1e3 * first['p50']:.0f}" if first else "-",
+        f"{1e3 * first['p99']:.0f}" if first else "-",
+    ]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure; 0 if every load of every server has been asked, 1 if not, 2 for a plan that is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.served", description=__doc__)
+    parser.add_argument("plan", type=Path, nargs="?")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument(
+        "--budget-s", type=float, default=3600, help="no server is started later (default 3600)"
+    )
+    parser.add_argument("--only", nargs="+", help="these servers")
+    parser.add_argument(
+        "--show", type=Path, metavar="RESULTS", help="print the table of a file, measure nothing"
+    )
+    given = parser.parse_args(argv)
+    if given.show:
+        print(table(json.loads(given.show.read_text())))
+        return 0
+    if not given.plan or not given.out:
+        parser.error("a plan and --out are needed, or --show")
+    try:
+        plan = read(given.plan)
+    except ValueError as error:
+        print(f"served: {error}", file=sys.stderr)
+        return 2
+    servers = [one for one in plan.servers if not given.only or one.name in given.only]
+    run = Run(plan, given.out, given.budget_s)
+    words = sys.argv[1:] if argv is None else argv
+    run.found.setdefault("commands", []).append(shlex.join(["python", "-m", "tests.bench.served", *words]))
+    for server in servers:
+        run.measure(server)
+    print(table(run.found))
+    records = run.found["servers"]
+    return int(any(len(records[one.name]["loads"]) < len(one.loads) for one in servers))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""Measuring servers after a plan: what is asked and written, and what a second call leaves alone."""
+
+import json
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import yaml
+
+from serve_app.errors import StartError
+from serve_app.serve_file import ServeFile
+from tests.bench import served
+from tests.bench.cpu import Usage
+from tests.bench.plan import Server
+from tests.bench.test_mixed import Server as Scripted
+from tests.bench.test_mixed import server  # noqa: F401 - a fixture
+
+PLAN = {
+    "serve_file": "deploy/local.yaml",
+    "load": {"prompt_tokens": 4, "answer_tokens": 3},
+    "servers": [
+        {
+            "name": "ours",
+            "kind": "venturi",
+            "pool": "throughput",
+            "loads": [{"concurrency": 2, "requests": 4}, {"concurrency": 1, "requests": 2, "tokens": [5, 9]}],
+        },
+        {"name": "theirs", "kind": "fixed", "pool": "latency", "loads": [{"concurrency": 1, "requests": 1}]},
+    ],
+}
+
+
+class System:
+    """The scripted server in place of a real one."""
+
+    starts: ClassVar[list[str]] = []
+    breaks = False
+
+    def __init__(self, name: str, url: str) -> None:
+        self.name, self.url = name, url
+
+    def start(self) -> None:
+        """Come up, or not."""
+        self.starts.append(self.name)
+        if self.breaks and self.name == "ours":
+            raise StartError("no GPU here")
+
+    def stop(self) -> None:
+        """Nothing to stop."""
+
+    def usage(self) -> Usage:
+        """No processor time."""
+        return Usage({}, 0.0)
+
+
+@pytest.fixture
+def plan(
+    server: Scripted,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> Path:
+    """A plan whose servers are the scripted one."""
+
+    def system(self: served.Run, of: Server, file: ServeFile, folder: Path) -> System:
+        assert list(file.settings.pools) == [of.pool]
+        return System(of.name, f"http://127.0.0.1:{server.port}")
+
+    monkeypatch.setattr(served.Run, "_system", system)
+    monkeypatch.setattr(served, "WARM_UP", {"concurrency": 1, "requests": 1})
+    monkeypatch.setattr(System, "starts", [])
+    path = tmp_path / "plan.yaml"
+    path.write_text(yaml.safe_dump(PLAN))
+    return path
+
+
+def test_every_load_of_every_server_is_asked_once(
+    plan: Path,
+    server: Scripted,  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """All figures stand in the file and the table; a second call starts nothing."""
+    out = tmp_path / "out.json"
+    assert served.main([str(plan), "--out", str(out)]) == 0
+    found = json.loads(out.read_text())["servers"]
+    assert [row["found"]["requests"] for row in found["ours"]["loads"]] == [4, 2]
+    assert found["ours"]["loads"][1]["found"]["output_tokens_per_s"] > 0
+    assert [path for path, _ in server.asked].count("/v1/completions") == 2
+    assert "| ours | chat, 4 in, 3 out | 2 | 4 of 4 |" in capsys.readouterr().out
+    assert served.main([str(plan), "--out", str(out)]) == 0
+    assert System.starts == ["ours", "theirs"]
+
+
+def test_a_server_that_does_not_start_is_written_down(
+    plan: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The next one's turn comes; the exit status says that something is missing."""
+    monkeypatch.setattr(System, "breaks", True)
+    out = tmp_path / "out.json"
+    assert served.main([str(plan), "--out", str(out)]) == 1
+    found = json.loads(out.read_text())["servers"]
+    assert found["ours"]["error"] == "no GPU here"
+    assert len(found["theirs"]["loads"]) == 1
+
+
+def test_no_load_begins_after_the_time_is_up(plan: Path, tmp_path: Path) -> None:
+    """What has not been asked is not in the file."""
+    out = tmp_path / "out.json"
+    assert served.main([str(plan), "--out", str(out), "--budget-s", "0", "--only", "theirs"]) == 1
+    found = json.loads(out.read_text())["servers"]
+    assert found["theirs"]["loads"] == []
+    assert "out of time" in found["theirs"]["error"]
