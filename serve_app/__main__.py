@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
 
             print(report(file))
         else:
-            from serve_app.local import up
+            from serve_app.up import up
 
             up(file)
     except ConfigError as error:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from serve_app import local
 from serve_app.__main__ import main
 from serve_app.config import PROJECT_ROOT
 from serve_app.errors import StartError
@@ -93,7 +92,7 @@ def test_up_that_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
         asked.append(file.path)
         raise StartError("dashboard port 8265 is taken")
 
-    monkeypatch.setattr(local, "up", up)
+    monkeypatch.setattr("serve_app.up.up", up)
     assert main(["up", str(LOCAL)]) == 1
     assert capsys.readouterr() == ("", "dashboard port 8265 is taken\n")
     assert asked == [LOCAL]

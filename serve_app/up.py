@@ -1,0 +1,58 @@
+"""What does `python -m serve_app up` do and say, from its start until Ctrl-C?"""
+
+import signal
+import time
+
+import httpx
+
+from serve_app.errors import StartError
+from serve_app.local import LocalSystem
+from serve_app.serve_file import ServeFile
+
+QUESTION = "What is 17 + 25?"
+
+
+def up(file: ServeFile) -> None:
+    """Bring the system up, show that both efforts answer, and serve until Ctrl-C or SIGTERM."""
+    # Both named: a process started in the background has SIGINT ignored.
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.default_int_handler)
+    with LocalSystem(file) as system:
+        try:
+            system.start()
+            if file.settings.ingress.auth.has_keys:
+                print("\nno question asked: that takes one of your keys")
+            else:
+                _ask_once_at_each_effort(file)
+            print(
+                f"\nServing at {file.url}/v1  (dashboard: {system.dashboard_url}).  Ctrl-C stops everything."
+            )
+            system.watch()
+        except KeyboardInterrupt:
+            print()
+
+
+def _ask_once_at_each_effort(file: ServeFile) -> None:
+    for effort in ("none", "high"):
+        body = {
+            "model": file.settings.model.name,
+            "messages": [{"role": "user", "content": QUESTION}],
+            "reasoning_effort": effort,
+            "max_tokens": 64,
+            "temperature": 0,
+        }
+        began_s = time.monotonic()
+        answer = httpx.post(f"{file.url}/v1/chat/completions", json=body, timeout=120.0)
+        took_s = time.monotonic() - began_s
+        if answer.status_code != 200:
+            raise StartError(f"effort {effort} answered {answer.status_code}: {answer.text}")
+        choice = answer.json()["choices"][0]
+        message = choice["message"]
+        print(
+            f"\neffort {effort}: pool {answer.headers['x-venturi-pool']}, {took_s:.2f} s, "
+            f"{answer.json()['usage']['completion_tokens']} tokens ({choice['finish_reason']})"
+        )
+        print(f"  question:  {QUESTION}")
+        for name in ("reasoning", "content"):
+            if message.get(name):
+                print(f"  {name + ':':10} {message[name]!r}")
