@@ -1,12 +1,12 @@
 """What does a dialect do: turn a case into a request, and what comes back into an answer?"""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from serve_app.conformance.answer import Answer
-from serve_app.conformance.cases import Case
+from serve_app.conformance.cases import Case, Turn
 from serve_app.conformance.events import Event
 from serve_app.conformance.part import Malformed, Part, short
 from serve_app.conformance.refusals import Form
@@ -48,6 +48,16 @@ class Dialect(ABC):
     @abstractmethod
     def streamed(self, events: Sequence[Event]) -> Answer:
         """The answer that the events of a stream add up to."""
+
+
+def conversation(ask: Ask, message: Callable[[Turn], dict[str, Any]]) -> dict[str, Any]:
+    """What the body of chat and of messages begins with, each turn as `message` writes it."""
+    return {
+        "model": ask.model,
+        "messages": [message(turn) for turn in ask.case.turns],
+        "max_tokens": ask.max_tokens,
+        "temperature": 0,
+    }
 
 
 def chunks(events: Sequence[Event], kind: str) -> tuple[list[Part], Part]:

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from serve_app.conformance.answer import Answer, Call, Finish, arguments, openai_usage
 from serve_app.conformance.cases import Called, Returned, Tool, Turn
-from serve_app.conformance.dialects.base import Ask, Dialect, chunks, ending, head, only
+from serve_app.conformance.dialects.base import Ask, Dialect, chunks, conversation, ending, head, only
 from serve_app.conformance.events import Event
 from serve_app.conformance.part import Malformed, Part
 
@@ -23,13 +23,7 @@ class Chat(Dialect):
 
     def body(self, ask: Ask, stream: bool) -> dict[str, Any]:
         """See Dialect."""
-        body: dict[str, Any] = {
-            "model": ask.model,
-            "messages": [_message(turn) for turn in ask.case.turns],
-            "max_tokens": ask.max_tokens,
-            "temperature": 0,
-            "reasoning_effort": ask.effort,
-        }
+        body = conversation(ask, _message) | {"reasoning_effort": ask.effort}
         if ask.case.tools:
             body["tools"] = [_tool(tool) for tool in ask.case.tools]
         if ask.case.schema:

@@ -5,7 +5,7 @@ from typing import Any
 
 from serve_app.conformance.answer import Answer, Call, Finish, Usage, arguments
 from serve_app.conformance.cases import Called, Returned, Turn
-from serve_app.conformance.dialects.base import Ask, Dialect
+from serve_app.conformance.dialects.base import Ask, Dialect, conversation
 from serve_app.conformance.events import Event
 from serve_app.conformance.part import Malformed, Part
 from serve_app.conformance.refusals import Form
@@ -36,12 +36,7 @@ class Messages(Dialect):
 
     def body(self, ask: Ask, stream: bool) -> dict[str, Any]:
         """See Dialect. `thinking` says the efforts that it can say."""
-        body: dict[str, Any] = {
-            "model": ask.model,
-            "messages": [_message(turn) for turn in ask.case.turns],
-            "max_tokens": ask.max_tokens,
-            "temperature": 0,
-        }
+        body = conversation(ask, _message)
         if ask.effort == "none":
             body["thinking"] = {"type": "disabled"}
         elif ask.effort == "high":
