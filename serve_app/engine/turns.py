@@ -17,10 +17,11 @@ from typing import Any
 def install() -> None:
     """Mend both routes of this process's vLLM; calling it again changes nothing."""
     from vllm.entrypoints.openai.responses import serving
-    from vllm.tokenizers import mistral
+    from vllm.renderers.online_renderer import _mt as mt
 
-    if not hasattr(mistral.maybe_serialize_tool_calls, "__wrapped__"):
-        mistral.maybe_serialize_tool_calls = of_chat(mistral.maybe_serialize_tool_calls)
+    # The tokenizer's module as the routes know it: a copy, once it is loaded.
+    if not hasattr(mt.maybe_serialize_tool_calls, "__wrapped__"):
+        mt.maybe_serialize_tool_calls = of_chat(mt.maybe_serialize_tool_calls)
         serving.construct_input_messages = of_responses(serving.construct_input_messages)
 
 

@@ -26,9 +26,9 @@ def construct() -> Any:
 @pytest.fixture
 def look() -> Any:
     """VLLM's first look at a chat, as it comes."""
-    from vllm.tokenizers import mistral
+    from vllm.renderers import online_renderer
 
-    return inspect.unwrap(mistral.maybe_serialize_tool_calls)
+    return inspect.unwrap(online_renderer._mt.maybe_serialize_tool_calls)
 
 
 def items(*given: dict[str, Any]) -> Any:
@@ -87,3 +87,18 @@ def test_known_turns_pass(construct: Any, look: Any) -> None:
 def test_turns_without_messages_are_left_to_vllm() -> None:
     """An empty chat is none of this file's business."""
     turns.of_chat(lambda _: None)(SimpleNamespace(messages=[]))
+
+
+def test_installed_where_the_routes_look(monkeypatch: pytest.MonkeyPatch, construct: Any, look: Any) -> None:
+    """The names by which vLLM's routes call them are the mended ones, however often it is asked for."""
+    from vllm.entrypoints.openai.responses import serving
+    from vllm.exceptions import VLLMValidationError
+    from vllm.renderers import online_renderer
+
+    monkeypatch.setattr(serving, "construct_input_messages", construct)
+    monkeypatch.setattr(online_renderer._mt, "maybe_serialize_tool_calls", look)
+    for _ in range(2):
+        turns.install()
+        assert serving.construct_input_messages.__wrapped__ is construct
+        with pytest.raises(VLLMValidationError, match="without a role"):
+            online_renderer._mt.maybe_serialize_tool_calls(chat(HARMONY))
