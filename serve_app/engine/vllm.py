@@ -11,6 +11,7 @@ from typing import Any
 from parallel.load import Window
 from serve_app.engine import (
     asgi,
+    demands,
     grammars,
     response_ids,
     response_parts,
@@ -76,6 +77,7 @@ class VllmServer:
         response_parts.install()
         turns.install()  # around the parts
         response_ids.install()
+        demands.install(engine.get_tokenizer())
         settings = grammars.Settings(engine.get_tokenizer())
         engine.generate = grammars.from_the_start(engine.generate, settings)
         try:

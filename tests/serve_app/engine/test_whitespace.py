@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from serve_app.engine import whitespace
+from tests.serve_app.engine.guided import matcher
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
 LARK = f"start: SAFE_WS? %json {json.dumps(SCHEMA)}\nSAFE_WS: /[ \\t\\r\\n]{{1,8}}/"
@@ -28,20 +29,8 @@ ASKED = {
 
 def accepted(tokenizer: Any, structured: Any, text: str) -> tuple[int, int]:
     """How many tokens of `text` the backend of vLLM takes, and how many there are."""
-    from llguidance import LLMatcher
-    from vllm.v1.structured_output.backend_guidance import serialize_guidance_grammar
-    from vllm.v1.structured_output.backend_types import StructuredOutputOptions
-
-    if structured.grammar is not None:
-        kind, grammar = StructuredOutputOptions.GRAMMAR, structured.grammar
-    elif structured.json_object:
-        kind, grammar = StructuredOutputOptions.JSON_OBJECT, ""
-    else:
-        kind, grammar = StructuredOutputOptions.JSON, structured.json
-    matcher = LLMatcher(tokenizer.llg_tokenizer, serialize_guidance_grammar(kind, grammar))
-    assert not matcher.get_error()
     tokens = tokenizer.encode(text, add_special_tokens=False)
-    return int(matcher.try_consume_tokens(tokens)), len(tokens)
+    return int(matcher(tokenizer, structured).try_consume_tokens(tokens)), len(tokens)
 
 
 @pytest.mark.parametrize("make", ASKED.values(), ids=ASKED)

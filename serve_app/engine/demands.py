@@ -1,0 +1,103 @@
+"""What must an answer be, where a request demands JSON, a tool, or both?
+
+JSON of `json_object` is an object. A demanded tool is called. Where tools may be called and JSON is demanded,
+the answer is calls or JSON.
+
+Reason: in chat vLLM takes an array for an object, and mistral-common allows text beside JSON where there are
+tools. In responses vLLM makes no grammar of `tool_choice`, and with one of JSON no tool can be called.
+
+Upstream symptom (vLLM 0.29.0): a chat with `response_format: {"type": "json_object"}` answers an array, one
+with `tools` and a schema answers in prose. A response with `tool_choice: "required"` answers in text, and one
+with `tools` and `text.format` never calls.
+
+No longer needed when: `tests/serve_app/engine/test_demands.py` passes without `install`.
+"""
+
+import json
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+ANY_OBJECT = {"type": "object"}
+ANY_JSON = {"type": ["object", "array", "string", "number", "boolean", "null"]}
+"""What an empty schema allows; mistral-common takes that for no schema."""
+
+_CALLS_AFTER_TEXT, _CALLS = "\nfcalls: content? ", "\nfcalls: "
+"""How a grammar of mistral-common begins its rule for calls, and how it does without text before them."""
+
+
+def install(tokenizer: Any) -> None:
+    """Mend chat and responses of this process's vLLM; calling it again changes nothing."""
+    from mistral_common.guidance.grammar_factory import GrammarFactory
+    from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
+    from vllm.parser import mistral
+
+    mistral._DEFAULT_JSON_SCHEMA = ANY_OBJECT
+    if not hasattr(GrammarFactory.get_lark_from_jinja, "__wrapped__"):
+        GrammarFactory.get_lark_from_jinja = of_calls_and_json(GrammarFactory.get_lark_from_jinja)
+        ResponsesRequest.extract_structured_outputs = of_responses(
+            ResponsesRequest.extract_structured_outputs, tokenizer.grammar_factory
+        )
+
+
+def of_calls_and_json(lark: Callable[..., str]) -> Callable[..., str]:
+    """Wrap mistral-common's making of a grammar: JSON and calls, and no text beside them."""
+    from mistral_common.protocol.instruct.tool_calls import ToolChoiceEnum
+
+    @wraps(lark)
+    def made(factory: Any, *, mode: Any, tools: Any, json_schema: Any, **given: Any) -> str:
+        schema = ANY_JSON if json_schema == {} else json_schema
+        if schema is None or mode == ToolChoiceEnum.none:
+            return lark(factory, mode=mode, tools=tools, json_schema=schema, **given)
+        if mode != ToolChoiceEnum.auto:
+            return lark(factory, mode=mode, tools=tools, json_schema=None, **given)
+        grammar = lark(factory, mode=ToolChoiceEnum.required, tools=tools, json_schema=schema, **given)
+        # Text before a call would begin like JSON, fail to be JSON, and have to end in a call.
+        return grammar.replace(_CALLS_AFTER_TEXT, _CALLS)
+
+    return made
+
+
+def of_responses(extract: Callable[[Any], Any], factory: Any) -> Callable[[Any], Any]:
+    """Wrap vLLM's reading of a response's demands: tools count, as in chat."""
+    from mistral_common.protocol.instruct.tool_calls import (
+        FunctionName,
+        NamedToolChoice,
+        Tool,
+        ToolChoiceEnum,
+    )
+    from vllm.entrypoints.openai.responses.utils import construct_tool_dicts
+    from vllm.sampling_params import StructuredOutputsParams
+
+    @wraps(extract)
+    def extracted(request: Any) -> Any:
+        asked = extract(request)
+        schema = _schema(asked)
+        choice = request.tool_choice
+        is_settled = choice == "none" or not request.tools or (schema is None and (asked or choice == "auto"))
+        if is_settled or not (isinstance(choice, str) or choice.type == "function"):
+            return asked
+        tools = construct_tool_dicts(request.tools, choice) or []
+        mode = (
+            ToolChoiceEnum(choice)
+            if isinstance(choice, str)
+            else NamedToolChoice(function=FunctionName(name=choice.name))
+        )
+        return StructuredOutputsParams(
+            grammar=factory.get_lark_from_jinja(
+                template=factory.select_jinja_template(),
+                mode=mode,
+                tools=[Tool.from_openai(tool) for tool in tools],
+                json_schema=schema,
+                parallel_tool_calls=request.parallel_tool_calls is not False,
+            )
+        )
+
+    return extracted
+
+
+def _schema(asked: Any) -> Any:
+    """The schema that vLLM's StructuredOutputsParams demand; None if they demand no JSON."""
+    if asked is None or asked.json_object:
+        return asked and ANY_OBJECT
+    return json.loads(asked.json) if isinstance(asked.json, str) else asked.json
