@@ -58,6 +58,11 @@ def _is_known(include: object) -> bool:
     return not isinstance(include, list) or all(name in known for name in include)
 
 
+def _is_one_function(choice: object) -> bool:
+    # Of strings vLLM knows which there are.
+    return not isinstance(choice, Mapping) or choice.get("type") == "function"
+
+
 _GUIDED = tuple(
     Refused(f"guided_{kind}", "send response_format or structured_outputs instead", (None,))
     for kind in ("json", "regex", "choice", "grammar")
@@ -96,6 +101,7 @@ REFUSED: Mapping[str, tuple[Refused, ...]] = {
         Refused("conversation", f"{NOT_STORED}; send the earlier items in input", (None,)),
         Refused("prompt", "there are no stored prompts; send instructions and input", (None,)),
         Refused("tools", NO_TOOLS_OF_OURS, _of_types("function", "namespace")),
+        Refused("tool_choice", "send auto, none, required or one function", _is_one_function),
         Refused("context_management", "the whole conversation is read", (None, [])),
         Refused("text.verbosity", UNKNOWN_VERBOSITY, (None, "medium")),
         Refused("include", f"of what it names, nothing else is here; {NO_TOOLS_OF_OURS}", _is_known),
