@@ -10,16 +10,16 @@ from serve_app.engine import demands, whitespace
 from tests.serve_app.engine.guided import matcher
 
 FUNCTION = {"name": "get_time", "parameters": {"type": "object"}}
-TOOLS = {
+TOOLS: dict[str, Any] = {
     "chat": [{"type": "function", "function": FUNCTION}],
     "responses": [{"type": "function", **FUNCTION}],
 }
-NAMED = {
+NAMED: dict[str, Any] = {
     "chat": {"type": "function", "function": {"name": "get_time"}},
     "responses": {"type": "function", "name": "get_time"},
 }
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
-FORMATS = {
+FORMATS: dict[str, dict[str, Any]] = {
     "chat": {
         "object": {"response_format": {"type": "json_object"}},
         "schema": {
@@ -113,10 +113,10 @@ def test_json_or_calls(tokenizer: Any, is_mended: bool, dialect: str, demand: st
 
 @pytest.mark.parametrize("dialect", FORMATS)
 @pytest.mark.parametrize("is_mended", ["mended"], indirect=True)
-@pytest.mark.parametrize("fields", [{}, FORMATS["responses"]["schema"]], ids=["alone", "beside JSON"])
-def test_a_demanded_tool(tokenizer: Any, is_mended: bool, dialect: str, fields: dict[str, Any]) -> None:
+@pytest.mark.parametrize("demand", [None, *JSON])
+def test_a_demanded_tool(tokenizer: Any, is_mended: bool, dialect: str, demand: str | None) -> None:
     """`required` is a call, a named function is a call of it, whatever JSON is demanded besides."""
-    asked = {"tools": TOOLS[dialect], **(FORMATS[dialect]["schema"] if fields else {})}
+    asked = {"tools": TOOLS[dialect], **(FORMATS[dialect][demand] if demand else {})}
     assert allowed(tokenizer, dialect, asked | {"tool_choice": "required"}) == {"call", "other call"}
     assert allowed(tokenizer, dialect, asked | {"tool_choice": NAMED[dialect]}) == {"call"}
 
@@ -142,12 +142,12 @@ def test_as_shipped(tokenizer: Any, is_mended: bool) -> None:
 
 
 @pytest.mark.parametrize("is_mended", ["mended"], indirect=True)
-def test_a_schema_as_text(tokenizer: Any, is_mended: bool) -> None:
-    """A schema may come as text in the field that vLLM has for it."""
+def test_vllms_own_field(tokenizer: Any, is_mended: bool) -> None:
+    """A schema may come as text in the field that vLLM has for it, and another grammar is left alone."""
     asked = {"tools": TOOLS["responses"], "structured_outputs": {"json": json.dumps(SCHEMA)}}
     assert allowed(tokenizer, "responses", asked) == {"fitting", "call", "other call"}
-    free = {"tools": TOOLS["responses"], "structured_outputs": {"choice": ["It is noon."]}}
-    assert allowed(tokenizer, "responses", free) == {"text"}
+    own = {"tools": TOOLS["responses"], "structured_outputs": {"grammar": 'start: "It is noon."'}}
+    assert allowed(tokenizer, "responses", own) == {"text"}
 
 
 @pytest.mark.parametrize("is_mended", ["mended"], indirect=True)
