@@ -1,14 +1,15 @@
 """What must an answer be, where a request demands JSON, a tool, or both?
 
-JSON of `json_object` is an object. A demanded tool is called. Where tools may be called and JSON is demanded,
-the answer is calls or JSON.
+JSON of `json_object` is an object. A demanded tool is called, and nothing said before it. Where tools may be
+called and JSON is demanded, the answer is calls or JSON.
 
 Reason: in chat vLLM takes an array for an object, and mistral-common allows text beside JSON where there are
-tools. In responses vLLM makes no grammar of `tool_choice`, and with one of JSON no tool can be called.
+tools, text of any length before calls, and calls of tools that there are not. In responses vLLM makes no
+grammar of `tool_choice`, and with one of JSON no tool can be called.
 
 Upstream symptom (vLLM 0.29.0): a chat with `response_format: {"type": "json_object"}` answers an array, one
-with `tools` and a schema answers in prose. A response with `tool_choice: "required"` answers in text, and one
-with `tools` and `text.format` never calls.
+with `tools` and a schema in prose, and one with `tool_choice: "required"` may use up its tokens in text. A
+response with `tool_choice: "required"` answers in text, and one with `tools` and `text.format` never calls.
 
 No longer needed when: `tests/serve_app/engine/test_demands.py` passes without `install`.
 """
@@ -41,21 +42,34 @@ def install(tokenizer: Any) -> None:
 
 
 def of_calls_and_json(lark: Callable[..., str]) -> Callable[..., str]:
-    """Wrap mistral-common's making of a grammar: JSON and calls, and no text beside them."""
+    """Wrap mistral-common's making of a grammar: where something is demanded there is nothing else."""
     from mistral_common.protocol.instruct.tool_calls import ToolChoiceEnum
 
     @wraps(lark)
     def made(factory: Any, *, mode: Any, tools: Any, json_schema: Any, **given: Any) -> str:
         schema = ANY_JSON if json_schema == {} else json_schema
-        if schema is None or mode == ToolChoiceEnum.none:
+        if mode == ToolChoiceEnum.none or (mode == ToolChoiceEnum.auto and schema is None):
             return lark(factory, mode=mode, tools=tools, json_schema=schema, **given)
-        if mode != ToolChoiceEnum.auto:
-            return lark(factory, mode=mode, tools=tools, json_schema=None, **given)
-        grammar = lark(factory, mode=ToolChoiceEnum.required, tools=tools, json_schema=schema, **given)
-        # Text before a call would begin like JSON, fail to be JSON, and have to end in a call.
+        if mode == ToolChoiceEnum.auto:
+            mode = ToolChoiceEnum.required
+        else:
+            schema = None
+        grammar = lark(factory, mode=mode, tools=_by_name(tools), json_schema=schema, **given)
+        # Text before a call would be whatever the model would rather say, and broken JSON besides.
         return grammar.replace(_CALLS_AFTER_TEXT, _CALLS)
 
     return made
+
+
+def _by_name(tools: Any) -> Any:
+    """Mistral-common's tools as it takes their names at their word; arguments are as free as they were."""
+    strict = {"strict": True, "parameters": ANY_OBJECT}
+    return tools and [
+        tool
+        if tool.function.strict
+        else tool.model_copy(update={"function": tool.function.model_copy(update=strict)})
+        for tool in tools
+    ]
 
 
 def of_responses(extract: Callable[[Any], Any], factory: Any) -> Callable[[Any], Any]:
@@ -71,23 +85,19 @@ def of_responses(extract: Callable[[Any], Any], factory: Any) -> Callable[[Any],
 
     @wraps(extract)
     def extracted(request: Any) -> Any:
-        asked = extract(request)
+        asked, choice = extract(request), request.tool_choice
         schema = _schema(asked)
-        choice = request.tool_choice
-        is_settled = choice == "none" or not request.tools or (schema is None and (asked or choice == "auto"))
-        if is_settled or not (isinstance(choice, str) or choice.type == "function"):
+        if not request.tools or choice == "none" or (schema is None and (asked or choice == "auto")):
             return asked
-        tools = construct_tool_dicts(request.tools, choice) or []
-        mode = (
-            ToolChoiceEnum(choice)
-            if isinstance(choice, str)
-            else NamedToolChoice(function=FunctionName(name=choice.name))
-        )
+        if isinstance(choice, str):
+            mode: Any = ToolChoiceEnum(choice)
+        else:
+            mode = NamedToolChoice(function=FunctionName(name=choice.name))
         return StructuredOutputsParams(
             grammar=factory.get_lark_from_jinja(
                 template=factory.select_jinja_template(),
                 mode=mode,
-                tools=[Tool.from_openai(tool) for tool in tools],
+                tools=[Tool.from_openai(tool) for tool in construct_tool_dicts(request.tools, choice) or ()],
                 json_schema=schema,
                 parallel_tool_calls=request.parallel_tool_calls is not False,
             )

@@ -39,7 +39,8 @@ ANSWERS = {
     "fitting": '{"a": 1}',
     "array": "[1, 2]",
     "call": '[TOOL_CALLS]get_time[ARGS]{"city": "Oslo"}',
-    "other call": "[TOOL_CALLS]get_date[ARGS]{}",
+    "unknown call": "[TOOL_CALLS]get_date[ARGS]{}",
+    "text and call": "It is noon.[TOOL_CALLS]get_time[ARGS]{}",
 }
 
 
@@ -108,17 +109,17 @@ def test_json_alone(tokenizer: Any, is_mended: bool, dialect: str, demand: str) 
 def test_json_or_calls(tokenizer: Any, is_mended: bool, dialect: str, demand: str) -> None:
     """Where tools may be called, the answer is calls or that JSON, and never text."""
     asked = {"tools": TOOLS[dialect], **FORMATS[dialect][demand]}
-    assert allowed(tokenizer, dialect, asked) == JSON[demand] | {"call", "other call"}
+    assert allowed(tokenizer, dialect, asked) == JSON[demand] | {"call"}
 
 
 @pytest.mark.parametrize("dialect", FORMATS)
 @pytest.mark.parametrize("is_mended", ["mended"], indirect=True)
 @pytest.mark.parametrize("demand", [None, *JSON])
 def test_a_demanded_tool(tokenizer: Any, is_mended: bool, dialect: str, demand: str | None) -> None:
-    """`required` is a call, a named function is a call of it, whatever JSON is demanded besides."""
+    """`required` and a named function are a call of a tool that there is, whatever JSON is demanded too."""
     asked = {"tools": TOOLS[dialect], **(FORMATS[dialect][demand] if demand else {})}
-    assert allowed(tokenizer, dialect, asked | {"tool_choice": "required"}) == {"call", "other call"}
-    assert allowed(tokenizer, dialect, asked | {"tool_choice": NAMED[dialect]}) == {"call"}
+    for choice in ("required", NAMED[dialect]):
+        assert allowed(tokenizer, dialect, asked | {"tool_choice": choice}) == {"call"}
 
 
 @pytest.mark.parametrize("dialect", FORMATS)
@@ -134,8 +135,10 @@ def test_as_shipped(tokenizer: Any, is_mended: bool) -> None:
     """Nothing of it is seen to by vLLM itself."""
     assert "array" in allowed(tokenizer, "chat", FORMATS["chat"]["object"])
     assert "text" in allowed(tokenizer, "chat", {"tools": TOOLS["chat"], **FORMATS["chat"]["schema"]})
-    asked = {"tools": TOOLS["responses"], "tool_choice": "required"}
-    assert "text" in allowed(tokenizer, "responses", asked)
+    for dialect in FORMATS:
+        asked = {"tools": TOOLS[dialect], "tool_choice": "required"}
+        assert {"text and call", "unknown call"} <= allowed(tokenizer, dialect, asked)
+        assert ("text" in allowed(tokenizer, dialect, asked)) == (dialect == "responses")
     assert "call" not in allowed(
         tokenizer, "responses", {"tools": TOOLS["responses"], **FORMATS["responses"]["schema"]}
     )
@@ -145,7 +148,7 @@ def test_as_shipped(tokenizer: Any, is_mended: bool) -> None:
 def test_vllms_own_field(tokenizer: Any, is_mended: bool) -> None:
     """A schema may come as text in the field that vLLM has for it, and another grammar is left alone."""
     asked = {"tools": TOOLS["responses"], "structured_outputs": {"json": json.dumps(SCHEMA)}}
-    assert allowed(tokenizer, "responses", asked) == {"fitting", "call", "other call"}
+    assert allowed(tokenizer, "responses", asked) == {"fitting", "call"}
     own = {"tools": TOOLS["responses"], "structured_outputs": {"grammar": 'start: "It is noon."'}}
     assert allowed(tokenizer, "responses", own) == {"text"}
 
