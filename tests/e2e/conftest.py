@@ -13,13 +13,24 @@ import yaml
 from serve_app import serve_file
 from serve_app.config import PROJECT_ROOT
 from serve_app.local import LocalSystem, free_port
+from tests.e2e.inside import Inside
 
 
 @pytest.fixture(scope="session")
-def system(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
-    """deploy/local.yaml as a user gets it, on ports of its own."""
+def inside() -> Iterator[Inside]:
+    """A server of ours that no image may be fetched from."""
+    with Inside(free_port()) as listening:
+        yield listening
+
+
+@pytest.fixture(scope="session")
+def system(
+    checkpoint: Path, inside: Inside, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalSystem]:
+    """deploy/local.yaml as a user gets it, on ports of its own; images may be at the port of `inside` too."""
     tree = yaml.safe_load((PROJECT_ROOT / "deploy/local.yaml").read_text())
     tree["http_options"]["port"] = free_port()
+    tree["applications"][0]["args"]["ingress"]["images"] = {"ports": [443, inside.port]}
     path = tmp_path_factory.mktemp("serve") / "local.yaml"
     path.write_text(yaml.safe_dump(tree))
     with LocalSystem(serve_file.load(path), dashboard_port=free_port()) as running:

@@ -100,14 +100,6 @@ def test_openai_client_raises_its_own_error(client: openai.OpenAI) -> None:
         )
 
 
-def test_images_from_inside_are_refused(http: httpx.Client, system: LocalSystem) -> None:
-    """An image from a server of our own is refused before anything is fetched."""
-    image = {"type": "image_url", "image_url": {"url": f"{system.dashboard_url}/x.png"}}
-    answer = ask(http, messages=[{"role": "user", "content": [{"type": "text", "text": "What?"}, image]}])
-    assert answer.status_code == 400
-    assert "scheme 'http' is not allowed" in answer.json()["error"]["message"]
-
-
 def test_models_lists_the_served_name(client: openai.OpenAI) -> None:
     """/v1/models has the one name, and its card."""
     assert [model.id for model in client.models.list().data] == [MODEL]
