@@ -10,6 +10,7 @@ are alike, so a few of them show what one costs.
 
 import argparse
 import os
+import re
 import sys
 import time
 from collections import defaultdict
@@ -28,6 +29,19 @@ MOST_TOKENS = 1024
 """More than a request gets in all its steps."""
 SHOWN = 40
 NAME_LENGTH = 90
+
+PARTS = (
+    ("LM head", "nvjet_sm90_tst_512x"),
+    ("routed experts", "fused_moe_kernel|moe_sum|act_and_mul|moe_align|count_and_sort"),
+    ("projections and shared expert, FP8", "cutlass_3x_gemm_sm90_fp8|silu_slice"),
+    ("attention", "FlashAttn|prepare_varlen|concat_and_cache"),
+    ("projections absorbed into attention", "nvjet_.*_bz_[TN]NT"),
+    ("router", "splitK|topkGating"),
+    ("quantising activations", "scaled_fp8_quant|clamp_mul_reciprocal_0|clamp_cutlass"),
+    ("norms, rotary embedding", "triton_red|triton_poi"),
+    ("sampling, bookkeeping", ""),
+)
+"""What a kernel works for, by the first pattern that its name has: those of vLLM 0.29 on Hopper."""
 
 
 class Profiled:
@@ -93,9 +107,30 @@ class Profiled:
         return sorted(rows, key=lambda row: -row["us"])
 
 
+def parts(row: Mapping[str, Any]) -> dict[str, float]:
+    """Microseconds of a step by what they go into."""
+    found = dict.fromkeys((name for name, _ in PARTS), 0.0)
+    for kernel in row["kernels"]:
+        found[next(name for name, pattern in PARTS if re.search(pattern, kernel["kernel"]))] += kernel["us"]
+    return found
+
+
+def parts_table(found: Mapping[str, Any]) -> str:
+    """Return a Markdown table of what a step goes into, by number of requests."""
+    rows = found["rows"]
+    columns = [parts(row) for row in rows]
+    lines = [
+        f"| us a step, requests: | {' | '.join(str(row['requests']) for row in rows)} |",
+        f"|---|{'---:|' * len(rows)}",
+        *(f"| {name} | {' | '.join(f'{column[name]:.0f}' for column in columns)} |" for name, _ in PARTS),
+        f"| all kernels | {' | '.join(f'{sum(column.values()):.0f}' for column in columns)} |",
+    ]
+    return "\n".join(lines)
+
+
 def table(found: Mapping[str, Any]) -> str:
-    """Return a Markdown table for each number of requests: kernels by their time in a step."""
-    lines = []
+    """Return Markdown tables: what steps go into, and for each number of requests the longest kernels."""
+    lines = [parts_table(found)]
     for row in found["rows"]:
         took = f"a step takes {row['clock_us']:.0f} us, its kernels {row['kernel_us']:.0f} us"
         lines += [

@@ -14,7 +14,7 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ class Run:
             }
             record["loads"].append(row)
             write_json(self._path, self.found)
-            self._say(" | ".join(_cells(server.name, row)))
+            self._say(" | ".join((server.name, *_cells(row))))
 
     def _system(self, server: Server, file: ServeFile, folder: Path) -> System:
         if server.kind == "venturi":
@@ -119,46 +119,32 @@ def _asked(load: Loop, url: str, model: str) -> list[Outcome]:
     return drive(Load(url, model, load.mix, arrivals, load.concurrency, limit_s=load.limit_s), load.processes)
 
 
-COLUMNS = (
-    "server",
-    "asked for",
-    "clients",
-    "answered",
-    "requests/s",
-    "tok/s",
-    "tok/s a user",
-    "TTFT p50",
-    "p99",
-)
-
-
 def table(found: Mapping[str, Any]) -> str:
-    """Return all rows as a Markdown table, times in milliseconds."""
-    lines = [f"| {' | '.join(COLUMNS)} |", "|---|---|---:|---:|---:|---:|---:|---:|---:|"]
-    lines += [f"| {' | '.join(cells)} |" for cells in _rows(found)]
+    """Return a Markdown table, a row a load: tokens a second of all, of a user, and ms to the first token."""
+    servers = found["servers"]
+    rows: dict[tuple[str, ...], dict[str, str]] = {}
+    for name, server in servers.items():
+        for row in server["loads"]:
+            asked_for, clients, *figures = _cells(row)
+            rows.setdefault((asked_for, clients), {})[name] = " / ".join(figures)
+    lines = [f"| asked for | clients | {' | '.join(servers)} |", f"|---|---:|{'---:|' * len(servers)}"]
+    lines += [
+        f"| {' | '.join((*asked, *(cells.get(name, '') for name in servers)))} |"
+        for asked, cells in sorted(rows.items(), key=lambda one: (one[0][0], int(one[0][1])))
+    ]
     return "\n".join(lines)
 
 
-def _rows(found: Mapping[str, Any]) -> Iterator[list[str]]:
-    for name, server in found["servers"].items():
-        for row in server["loads"]:
-            yield _cells(name, row)
-
-
-def _cells(name: str, row: Mapping[str, Any]) -> list[str]:
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     load, found = _loop(row), row["found"]
     first, token = found["first_token_s"], found["per_token_s"]
-    return [
-        name,
+    return (
         f"{'tokens' if load.tokens else 'chat'}, {load.prompt_tokens} in, {load.answer_tokens} out",
         str(load.concurrency),
-        f"{found['requests'] - found['failed']} of {found['requests']}",
-        f"{found['requests_per_s']:.2f}",
         f"{found['output_tokens_per_s']:.0f}",
         f"{1 / token['p50']:.1f}" if token and token["p50"] else "-",
         f"{1e3 * first['p50']:.0f}" if first else "-",
-        f"{1e3 * first['p99']:.0f}" if first else "-",
-    ]
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,6 +1,7 @@
 """Measuring servers after a plan: what is asked and written, and what a second call leaves alone."""
 
 import json
+import re
 from pathlib import Path
 from typing import ClassVar
 
@@ -86,7 +87,9 @@ def test_every_load_of_every_server_is_asked_once(
     assert [row["found"]["requests"] for row in found["ours"]["loads"]] == [4, 2]
     assert found["ours"]["loads"][1]["found"]["output_tokens_per_s"] > 0
     assert [path for path, _ in server.asked].count("/v1/completions") == 2
-    assert "| ours | chat, 4 in, 3 out | 2 | 4 of 4 |" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "| asked for | clients | ours | theirs |" in printed
+    assert re.search(r"^\| tokens, 4 in, 3 out \| 1 \| \d+ / \d+\.\d / \d+ \|  \|$", printed, re.MULTILINE)
     assert served.main([str(plan), "--out", str(out)]) == 0
     assert System.starts == ["ours", "theirs"]
 
