@@ -9,9 +9,6 @@ from parallel.cost import Engine
 from parallel.speculation import gains, predicted_times
 from parallel.speed import usual_head
 
-CLEAR_OF_THE_VALLEY = 8
-"""Sequences from which on speculation was measured to be as fast as predicted (`measured.py`)."""
-
 
 def draft_table(
     engine: Engine, survival: Sequence[float], *, max_sequences: int = 512, context_tokens: float = 2048
@@ -42,7 +39,7 @@ def draft_table(
 
 
 def text(engine: Engine, survival: Sequence[float], table: Sequence[Sequence[float]]) -> str:
-    """The table for people, and what not to trust in it."""
+    """The table for people."""
     lines = [
         f"{engine.gpu.name}, {engine.plan}, {engine.weight_format.value}; drafts accepted up to position "
         f"1, 2, ...: {_listed(survival)}",
@@ -52,9 +49,6 @@ def text(engine: Engine, survival: Sequence[float], table: Sequence[Sequence[flo
     for row, worth in enumerate(table):
         values = "  ".join(f"{gain:5.2f}" for gain in worth)
         lines.append(f"{2**row:9}  {values}  {worth.index(max(worth)):6}")
-    lines.append(
-        f"note: up to {CLEAR_OF_THE_VALLEY - 1} sequences a head gains less than predicted (47 % at 4)"
-    )
     return "\n".join(lines)
 
 

@@ -15,9 +15,6 @@ UNITS: dict[Objective, str] = {
 }
 """What each objective counts; no prices are known, so the cost of a token is in GPU-seconds."""
 
-CLEAR_OF_THE_VALLEY = 8
-"""Requests an engine from which on speculation was measured to be as fast as predicted (`measured.py`)."""
-
 
 def text(answer: Answer, pool: str) -> str:
     """The whole answer: verdict, reason, memory, speed, YAML, then the other layouts and the refusals."""
@@ -145,8 +142,6 @@ def _notes(answer: Answer) -> list[str]:
         notes.append("note: the cost model was fitted on H200 in fp8 alone, and is untested here")
     if answer.best and answer.best.plan.world_size > 1:
         notes.append("note: of layouts over several GPUs, only tp 2 + ep has been measured")
-    if answer.best and answer.question.speculation and 1 < answer.best.running < CLEAR_OF_THE_VALLEY:
-        notes.append("note: a draft head gains less than predicted at 2 to 7 requests a replica (47 % at 4)")
     return notes
 
 

@@ -2,11 +2,10 @@
 
     python -m tests.bench.split [--gpus N] [--duration SECONDS] [--out FOLDER]
 
-Simulated: needs no GPU, and is as right as the cost model, which was measured on H200 in FP8 and is up to
-47 % too fast for EAGLE at 2 to 7 requests a replica. For each share of requests at high, load and target of
-high: equal replicas in three settings (plain; with EAGLE; with EAGLE and small batches), and two pools in
-every division of the GPUs, the throughput pool plain or with EAGLE. Each side is shown at its best, with
-hindsight; `choose` is told the same goodputs. Writes a chart and JSON.
+Simulated: needs no GPU, and is as right as the cost model, which was fitted on H200 in FP8. For each share of
+requests at high, load and target of high: equal replicas in three settings (plain; with EAGLE; with EAGLE and
+small batches), and two pools in every division of the GPUs, the throughput pool plain or with EAGLE. Each is
+shown at its best, with hindsight; `choose` is told the same goodputs. Writes a chart and JSON.
 """
 
 import argparse

@@ -27,14 +27,13 @@ def test_poor_drafts_are_not_worth_it_in_the_valley() -> None:
 
 
 def test_text_has_a_line_a_batch() -> None:
-    """With the acceptance it is for, and a note on what the cost model does not know."""
+    """With the acceptance it is for."""
     survival = [0.8, 0.6]
     lines = text(ENGINE, survival, draft_table(ENGINE, survival, max_sequences=4)).splitlines()
     assert lines[0].startswith("H200")
     assert lines[0].endswith("0.8,0.6")
     assert [line.split()[0] for line in lines[3:6]] == ["1", "2", "4"]
     assert [line.split()[-1] for line in lines[3:6]] == ["2", "2", "2"]
-    assert lines[6].startswith("note: ")
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,11 @@ def main() -> None:
     driver.set_active(Hopper())
     vars(backends["nvidia"])["driver"].is_active = staticmethod(lambda: True)
 
+    from vllm.platforms import interface
+
+    # Those of the CPU build are for another platform, and for processors that this one may not be.
+    type.__setattr__(interface.Platform, "import_kernels", classmethod(lambda cls: None))
+
     from vllm.model_executor.layers.fused_moe import fused_moe
 
     vars(fused_moe)["enable_swap_ab"] = lambda block_m, block_n: block_m < 64 <= block_n
