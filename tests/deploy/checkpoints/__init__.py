@@ -1,0 +1,1 @@
+"""Are checkpoints fetched whole, checked without a network, and carried over unbroken?"""
