@@ -129,4 +129,8 @@ def _resources(settings: Pool, env: dict[str, str]) -> dict[str, Any]:
         # On one node the replica actor holds all devices itself, and needs no placement group.
         resources["placement_group_bundles"] = plan.bundles(device, cpus)
         resources["placement_group_strategy"] = plan.placement_strategy
+    if settings.node_labels and plan.nodes > 1:
+        resources["placement_group_bundle_label_selector"] = [settings.node_labels]
+    elif settings.node_labels:
+        resources["ray_actor_options"]["label_selector"] = settings.node_labels
     return resources

@@ -68,7 +68,8 @@ def _pool_lines(settings: Settings, name: str) -> list[str]:
         f"  plan       tp {plan.tp} x dp {plan.dp}, "
         f"{'experts over ' + str(plan.ep_size) + ' ranks' if plan.ep else 'no expert parallelism'}, "
         f"{plan.nodes} node{'s' if plan.nodes > 1 else ''}: {plan.world_size} {device} a replica",
-        f"  placement  {plan.placement_strategy} {plan.bundles(pool.device, pool.cpus_per_rank)}",
+        f"  placement  {plan.placement_strategy} {plan.bundles(pool.device, pool.cpus_per_rank)}"
+        f"{f' on nodes with {pool.node_labels}' if pool.node_labels else ''}",
         *_memory_lines(fit(settings, name)),
     ]
     if spec := pool.speculation:

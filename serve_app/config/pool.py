@@ -126,6 +126,8 @@ class Pool(Frozen):
     replicas: Positive | None = None
     """A fixed number of replicas; 1 if neither this nor `autoscaling` is given."""
     autoscaling: Autoscaling | None = None
+    node_labels: dict[str, str] = Field(default_factory=dict)
+    """Labels that a Ray node must have to hold this pool's replicas, as Ray's label selectors say them."""
     max_ongoing_requests: Positive = 1024
     """Requests a replica takes at once; more wait in the ingress."""
     max_queued_requests: Positive = 1024
@@ -148,6 +150,11 @@ class Pool(Frozen):
             raise ValueError(
                 f"replicas={self.replicas} and autoscaling.max_replicas={self.autoscaling.max_replicas} "
                 f"exclude each other"
+            )
+        if self.node_labels and self.plan.nodes > 1 and self.plan.dp > 1:
+            raise ValueError(
+                f"node_labels={self.node_labels} cannot hold with plan.nodes={self.plan.nodes} and "
+                f"plan.dp={self.plan.dp}: vLLM itself places those ranks"
             )
         _refuse_reserved(self.engine, RESERVED_ENGINE_ARGUMENTS)
         refuse_unknown(self.engine, ENGINE_ARGUMENTS, under="engine")

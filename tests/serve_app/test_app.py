@@ -85,6 +85,17 @@ def test_over_nodes() -> None:
     assert "num_gpus" not in deployment.ray_actor_options or deployment.ray_actor_options["num_gpus"] == 0
 
 
+def test_node_labels() -> None:
+    """On one node the replica's actor is bound to them, over nodes every bundle is."""
+    labels = {"pool": "throughput"}
+    deployment, _ = engine({f"{T}.node_labels": labels})
+    assert deployment.ray_actor_options["label_selector"] == labels
+    deployment, _ = engine({f"{T}.node_labels": labels, f"{T}.plan": {"tp": 2, "nodes": 2}})
+    assert "label_selector" not in deployment.ray_actor_options
+    replica = deployment._replica_config
+    assert replica.placement_group_bundle_label_selector == [labels] * len(replica.placement_group_bundles)
+
+
 def test_autoscaling() -> None:
     """Autoscaling goes to Serve under Serve's names."""
     deployment, _ = engine({f"{T}.autoscaling": {"max_replicas": 4, "target_ongoing_requests": 64}})

@@ -51,6 +51,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         f"{T}.speculation: engine.model='f' is derived from speculation.draft: set that",
     ),
     (
+        {f"{T}.node_labels": {"pool": "big"}, f"{T}.plan": {"dp": 2, "nodes": 2}},
+        f"{T}: node_labels={{'pool': 'big'}} cannot hold with plan.nodes=2 and plan.dp=2: "
+        "vLLM itself places those ranks",
+    ),
+    (
         {f"{T}.autoscaling.max_replica": 3},
         f"{T}.autoscaling.max_replica: unknown key; did you mean 'max_replicas'?",
     ),

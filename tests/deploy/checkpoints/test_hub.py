@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants, file_download
+from huggingface_hub import constants
 
 from deploy.checkpoints import manifest
 from deploy.checkpoints.hub import fetch
@@ -69,7 +69,7 @@ def test_an_interrupted_transfer_goes_on_where_it_stopped(
 ) -> None:
     """The next fetch, too, asks for the rest alone."""
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 65536)
-    monkeypatch.setattr(file_download.time, "sleep", lambda _: None)
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
     hub.break_after_bytes, hub.rests = 300_000, False
     with pytest.raises(CheckpointError, match="what has come stays, so fetch again"):
         bring(hub, tmp_path)
@@ -115,7 +115,7 @@ def test_gated_and_unknown_repositories(hub: Hub, tmp_path: Path) -> None:
 
 def test_no_room(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Said before the first byte comes."""
-    monkeypatch.setattr(manifest.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     with pytest.raises(CheckpointError, match=r"0\.00 GB are needed, 0\.00 GB free"):
         bring(hub, tmp_path)
     assert hub.served == []

@@ -1,0 +1,64 @@
+"""How does a node leave the cluster without breaking off an answer?
+
+    python -m deploy.leave --within-s 1810
+
+Ray is told that this node will be gone by then, so Serve sends its replicas nothing new and lets them finish;
+returns when the last one has ended. It is the preStop hook of a worker's pod, whose processes are the only
+ones that it sees. `ray drain-node` is not among the commands that Ray promises to keep.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import psutil
+
+REPLICA_TITLE = "ray::ServeReplica:"
+POLL_PERIOD_S = 1.0
+
+
+def leave(
+    within_s: int, processes: Callable[[], Iterable[psutil.Process]] = psutil.process_iter
+) -> tuple[bool, str]:
+    """Drain this node; return whether all replicas have ended, and what happened."""
+    began_s = time.monotonic()
+    command = [
+        str(Path(sys.executable).with_name("ray")),
+        *("drain-node", "--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "the pod is leaving"),
+        *("--deadline-remaining-seconds", str(within_s)),
+    ]
+    try:
+        drained = subprocess.run(command, capture_output=True, text=True, timeout=within_s)
+    except subprocess.TimeoutExpired:
+        return False, f"Ray did not take the drain within {within_s} s"
+    if drained.returncode:
+        return False, f"Ray did not take the drain: {drained.stderr.strip()}"
+    while left := sum(_is_replica(process) for process in processes()):
+        if time.monotonic() - began_s > within_s:
+            return False, f"{left} replicas have not ended within {within_s} s"
+        time.sleep(POLL_PERIOD_S)
+    return True, f"no replica left after {time.monotonic() - began_s:.0f} s"
+
+
+def _is_replica(process: psutil.Process) -> bool:
+    try:
+        title = process.cmdline()
+    except psutil.Error:
+        return False
+    return bool(title) and title[0].startswith(REPLICA_TITLE)
+
+
+def main() -> int:
+    """Leave; return the exit status: 0, or 1 where answers may be broken off."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.leave")
+    parser.add_argument("--within-s", type=int, required=True, help="the longest answer, and a margin")
+    left, what = leave(parser.parse_args().within_s)
+    print(what)
+    return 0 if left else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Do the manifests hold together, among themselves and with the serve files?"""
