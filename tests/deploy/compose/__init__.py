@@ -1,0 +1,1 @@
+"""Is the compose file one, and does what it mounts exist?"""
