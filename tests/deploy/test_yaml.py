@@ -9,6 +9,7 @@ RULES = """
 extends: default
 rules:
   document-start: disable     # serve files have none
+  comments-indentation: disable
   line-length: {max: 140}
   truthy: {check-keys: false}
 """
