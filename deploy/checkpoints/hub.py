@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import httpx
-from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub import HfApi
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -80,37 +80,43 @@ def fetch(
     repository = PUBLISHED.get(which, which)
     if repository.count("/") != 1:
         raise CheckpointError(f"{which!r} is neither OWNER/NAME nor one of {', '.join(PUBLISHED)}")
-    root.mkdir(parents=True, exist_ok=True)
-    known = read(root)
     name = repository.split("/")[1]
-    noted = known.get(name)
+    folder = root / name
+    root.mkdir(parents=True, exist_ok=True)
+    noted = read(root).get(name)
     if noted and noted.repository != repository:
-        raise CheckpointError(f"{root / name} holds {noted.repository}: {repository} needs another root")
+        raise CheckpointError(f"{folder} holds {noted.repository}: {repository} needs another root")
     if noted and revision is None:
         revision = noted.revision
+    hub = HfApi(endpoint, token)
     try:
-        commit, listed = _list(HfApi(endpoint, token), repository, revision)
-        folder = root / name
-        missing = [file for file in listed if file.problem(folder / file.name)]
-        refuse_without_room(root, sum(file.size_bytes for file in missing))
-        for file in missing:
+        commit, listed = _list(hub, repository, revision)
+        for file in _missing(folder, listed):
             say(f"{name}/{file.name}: {file.size_bytes / 1e9:.2f} GB")
-            hf_hub_download(
-                repository, file.name, revision=commit, local_dir=folder, endpoint=endpoint, token=token
-            )
+            _download(hub, repository, commit, file, folder)
     except (HfHubHTTPError, OfflineModeIsEnabled, httpx.HTTPError, OSError, ValueError) as error:
         raise _told(repository, error) from None
-    for file in listed:
-        if wrong := file.problem(folder / file.name):
-            (folder / file.name).unlink(missing_ok=True)
-            raise CheckpointError(f"{wrong}; removed, fetch it again")
-    checkpoint = Checkpoint(
-        repository, commit, {file.name: _noted(folder / file.name, file) for file in listed}
-    )
+    files = {file.name: File(file.size_bytes, file.sha256 or sha256(folder / file.name)) for file in listed}
+    checkpoint = Checkpoint(repository, commit, files)
     _refuse_contradiction(noted, checkpoint)
     shutil.rmtree(folder / ".cache", ignore_errors=True)  # where huggingface_hub keeps its parts
     write(root, read(root) | {name: checkpoint})
     say(f"{folder}: whole, {repository} at {commit[:12]}, {checkpoint.size_bytes / 1e9:.2f} GB")
+
+
+def _missing(folder: Path, listed: list[Listed]) -> list[Listed]:
+    """Return the files that are not there as the hub has them, if there is room for them."""
+    missing = [file for file in listed if file.problem(folder / file.name)]
+    refuse_without_room(folder.parent, sum(file.size_bytes for file in missing))
+    return missing
+
+
+def _download(hub: HfApi, repository: str, commit: str, file: Listed, folder: Path) -> None:
+    hub.hf_hub_download(repository, file.name, revision=commit, local_dir=folder)
+    path = folder / file.name
+    if wrong := file.problem(path):
+        path.unlink(missing_ok=True)
+        raise CheckpointError(f"{wrong}; removed, fetch it again")
 
 
 def _list(api: HfApi, repository: str, revision: str | None) -> tuple[str, list[Listed]]:
@@ -135,10 +141,6 @@ def _listed(file: RepoSibling) -> Listed:
     if file.size is None or file.blob_id is None:
         raise CheckpointError(f"{file.rfilename}: the hub says neither its size nor its hash")
     return Listed(file.rfilename, file.size, file.lfs.sha256 if file.lfs else None, file.blob_id)
-
-
-def _noted(path: Path, file: Listed) -> File:
-    return File(file.size_bytes, file.sha256 or sha256(path))
 
 
 def _refuse_contradiction(noted: Checkpoint | None, fetched: Checkpoint) -> None:
