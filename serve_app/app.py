@@ -16,6 +16,7 @@ from serve_app.engine.fit import fit, max_model_len
 from serve_app.engine.handle import HandleBackend
 from serve_app.engine.replica import EngineReplica
 from serve_app.engine.traits import step_tables, traits
+from serve_app.engine.upstream import UpstreamBackend
 from serve_app.ingress.api import make_app
 from serve_app.ingress.gate import Gate
 from serve_app.metrics import Metrics
@@ -37,9 +38,10 @@ class IngressReplica:
 
     def __init__(self, settings: Settings, handles: Mapping[str, "DeploymentHandle[object]"]) -> None:
         self._settings = settings
-        self._pools = {
-            name: pool.Pool(traits(settings, name), HandleBackend(handle)) for name, handle in handles.items()
-        }
+        self._pools = {}
+        for name in settings.pools:
+            backend = HandleBackend(handles[name]) if name in handles else UpstreamBackend(settings, name)
+            self._pools[name] = pool.Pool(traits(settings, name), backend)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the ASGI app; Serve calls this in the replica, after the constructor."""
@@ -50,8 +52,8 @@ class IngressReplica:
         policy = Policy(settings.router.rules(), step_tables(settings), Random(replica))
         router = Router(pools, policy, metrics)
         gate = Gate(settings.ingress, listens_on(), metrics)
-        # What fits whichever pool a request goes to.
-        length = min(max_model_len(settings, name) for name in settings.pools)
+        # What fits whichever home a request has.
+        length = min(max_model_len(settings, name) for name, pool in settings.pools.items() if pool.efforts)
         return make_app(router, settings.model, settings.ingress, metrics, gate, length)
 
 
@@ -61,9 +63,9 @@ def build(args: Mapping[str, Any]) -> Application:
     Raises ConfigError, with a line for each thing that is wrong.
     """
     settings = parse(args)
-    for name in settings.pools:
+    for name in settings.engine_pools:
         fit(settings, name)
-    engines = {name: engine(settings, name) for name in settings.pools}
+    engines = {name: engine(settings, name) for name in settings.engine_pools}
     ingress = settings.ingress
     return (
         serve.deployment(serve.ingress()(IngressReplica))
@@ -92,7 +94,7 @@ def listens_on() -> str:
 
 
 def engine(settings: Settings, name: str) -> Application:
-    """Return the deployment of one pool."""
+    """Return the deployment of one pool with engines of its own."""
     pool_settings = settings.pools[name]
     options: dict[str, Any] = {
         "name": name,

@@ -49,7 +49,7 @@ def request_features(settings: Settings, route: str, body: bytes) -> RequestFeat
     dialect, applied, said = reading.understood(dialect, parsed, None, settings.ingress, settings.model)
     images = parts.find(said)
     completed = defaults.completed(dialect, said, applied, settings.model, date.today())
-    return features.of_request(completed, applied, num_images=len(images))
+    return features.of_request(completed, applied, num_images=len(images), route=route)
 
 
 def idle(settings: Settings) -> list[PoolSnapshot]:

@@ -4,11 +4,12 @@ import json
 from dataclasses import asdict
 
 from parallel.hardware import GIB
-from serve_app.config import Settings
+from serve_app.config import Settings, Upstream
 from serve_app.engine.arguments import engine_arguments
 from serve_app.engine.fit import Fit, fit
 from serve_app.ingress.auth import Access
 from serve_app.serve_file import ServeFile
+from serve_app.types import Effort
 
 
 def report(file: ServeFile) -> str:
@@ -57,6 +58,8 @@ def _access(file: ServeFile) -> str:
 
 def _pool_lines(settings: Settings, name: str) -> list[str]:
     pool = settings.pools[name]
+    if pool.upstream:
+        return _upstream_lines(settings, name, pool.upstream)
     plan = pool.plan
     if scale := pool.autoscaling:
         replicas = f"{scale.min_replicas} to {scale.max_replicas} replicas"
@@ -84,6 +87,30 @@ def _pool_lines(settings: Settings, name: str) -> list[str]:
     ]
     lines.append("  environment")
     lines += [f"    {key}={value}" for key, value in sorted(settings.engine_environment(name).items())]
+    return lines
+
+
+def _upstream_lines(settings: Settings, name: str, upstream: Upstream) -> list[str]:
+    efforts = settings.pools[name].efforts
+    home = f"effort {', '.join(efforts)}" if efforts else "overflow, home to no effort"
+    source = f"${upstream.key_env}" if upstream.key_env else upstream.key_file
+    share, replicas = settings.upstream_share(name), settings.ingress.replicas
+    each = f", {share} of each of {replicas} ingress replicas" if replicas > 1 else ""
+    lines = [
+        f"pool {name}: {home}; a server that Venturi does not run",
+        f"  server     {upstream.url}; model {upstream.model or settings.model.name}; "
+        f"{f'key of {source}' if source else 'no key'}",
+        f"  dialects   {', '.join(upstream.dialects)}",
+        *(
+            f"  at {effort:<8}{json.dumps(upstream.merge.at(effort))}"
+            if effort in upstream.serves
+            else f"  at {effort:<8}nothing is sent there"
+            for effort in Effort
+        ),
+        f"  requests   {upstream.max_ongoing_requests} at once{each}",
+    ]
+    if upstream.shows_its_key:
+        lines.append("  WARNING: http sends the key in clear")
     return lines
 
 

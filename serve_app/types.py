@@ -101,6 +101,8 @@ class RequestFeatures:
     """What the client calls the conversation or the user, if it says."""
     deadline_s: float | None = None
     """When the answer must be complete, on the clock of the `now_s` that the policy is given."""
+    route: str | None = None
+    """The path that it came to; None where every pool has it."""
 
     @property
     def shapes(self) -> frozenset[Shape]:
@@ -151,6 +153,8 @@ class ReplicaReport:
     """Draft tokens a verify step, as in force now."""
     is_draining: bool = False
     """It finishes what it has, and should get nothing new."""
+    max_model_len: int | None = None
+    """Tokens of prompt and answer together, where only the replica knows."""
 
     @property
     def acceptance_length(self) -> float:
@@ -195,6 +199,10 @@ class PoolSnapshot:
     """Tokens of prompt and answer together; None where nobody has said."""
     draft_max_len: int | None = None
     """The longest context that the draft head proposes for; None: as long as the model's."""
+    routes: frozenset[str] | None = None
+    """The paths that it has; None is all of them."""
+    serves: frozenset[Effort] = frozenset(Effort)
+    """Efforts that it can answer at; `efforts` is those that it is home to."""
 
 
 class Reason(StrEnum):
@@ -208,6 +216,8 @@ class Reason(StrEnum):
     """The request uses what an engine with a draft head does not honour."""
     LENGTH = "length"
     """The request may grow longer than the home pool, or its draft head, can take."""
+    DIALECT = "dialect"
+    """The home pool does not have the request's route."""
     SPILL_OVER = "spill-over"
     """Home is predicted to miss the effort's targets, and this pool to be done sooner."""
     CACHED = "cached"

@@ -1,9 +1,9 @@
-"""What is one pool: its engines, how they are laid out, and how many?"""
+"""What is one pool: its engines, how they are laid out, and how many? Or a server that is not ours?"""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from parallel.engine_arguments import NAMES as ENGINE_ARGUMENTS
 from parallel.engine_arguments import SPECULATION_NAMES
@@ -18,6 +18,7 @@ from serve_app.config.base import (
     one_at_least,
     refuse_unknown,
 )
+from serve_app.config.upstream import Upstream
 from serve_app.types import Effort
 
 RESERVED_ENGINE_ARGUMENTS = {
@@ -113,10 +114,12 @@ def _plan(given: Any) -> Any:
 
 
 class Pool(Frozen):
-    """One pool: replicas with one engine configuration."""
+    """One pool: replicas with one engine configuration, or a server that is not ours."""
 
-    efforts: Annotated[tuple[Effort, ...], AfterValidator(one_at_least)]
-    """Whose requests this pool serves first."""
+    upstream: Upstream | None = None
+    """A server that Venturi does not run. It has efforts, and nothing else that is below."""
+    efforts: tuple[Effort, ...]
+    """Whose requests this pool serves first. Only an upstream may have none: it takes what others cannot."""
     device: Device = "gpu"
     gpu: str | None = None
     """The model of GPU, say H200: lets `check` say whether the weights and the context fit."""
@@ -139,6 +142,25 @@ class Pool(Frozen):
     """Whether engines count which experts their tokens choose, for /metrics and /venturi/experts."""
     env: Environment = Field(default_factory=dict)
     """Environment of the engine's processes, on top of the common `env`."""
+
+    @field_validator("efforts")
+    @classmethod
+    def _home_to_one_at_least(cls, given: tuple[Effort, ...], info: ValidationInfo) -> tuple[Effort, ...]:
+        return given if info.data.get("upstream", ...) else one_at_least(given)
+
+    @model_validator(mode="after")
+    def _upstream_runs_elsewhere(self) -> Self:
+        if self.upstream is None:
+            return self
+        for name in sorted(self.model_fields_set - {"upstream", "efforts"}):
+            raise ValueError(
+                f"{name}={getattr(self, name)!r} is for engines that Venturi runs; "
+                f"upstream.url={self.upstream.url!r} runs elsewhere"
+            )
+        if unserved := [effort.value for effort in self.efforts if effort not in self.upstream.serves]:
+            serves = [effort.value for effort in self.upstream.serves]
+            raise ValueError(f"efforts has {', '.join(map(repr, unserved))}, but upstream.serves={serves}")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

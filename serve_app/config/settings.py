@@ -1,5 +1,6 @@
 """The whole of `args`: is it consistent?"""
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
@@ -55,6 +56,17 @@ class Settings(Frozen):
                 f"({', '.join(self.pools)})"
             )
         return self
+
+    @property
+    def engine_pools(self) -> dict[str, Pool]:
+        """The pools whose engines Venturi runs."""
+        return {name: pool for name, pool in self.pools.items() if pool.upstream is None}
+
+    def upstream_share(self, pool: str) -> int:
+        """Return how many requests each ingress replica may have at the upstream of `pool`."""
+        upstream = self.pools[pool].upstream
+        assert upstream is not None, f"pool {pool} has engines of its own"
+        return math.ceil(upstream.max_ongoing_requests / self.ingress.replicas)
 
     def engine_environment(self, pool: str) -> Environment:
         """Return the environment variables of the engine processes of `pool`."""

@@ -41,8 +41,10 @@ def fit(settings: Settings, pool_name: str) -> Fit:
 
 def max_model_len(settings: Settings, pool_name: str) -> int:
     """Return how many tokens of prompt and answer a pool takes: its own setting, or the model's."""
-    shape = _shape(_params(settings.model.path))
-    return int(_number(settings.pools[pool_name], "max_model_len", shape.positions))
+    pool, shape = settings.pools[pool_name], _shape(_params(settings.model.path))
+    if pool.upstream:
+        return pool.upstream.max_model_len or shape.positions
+    return int(_number(pool, "max_model_len", shape.positions))
 
 
 def _fit(settings: Settings, pool_name: str) -> Fit:

@@ -1,17 +1,31 @@
 """What is known of a pool before any of its replicas has said a word: its limits, and its predicted speed."""
 
-from parallel.step_table import StepTable, tabulate
+from parallel.step_table import StepTable, straight, tabulate
 from serve_app.config import Settings
 from serve_app.engine.fit import cost_engine, cost_head
+from serve_app.engine.upstream.words import ROUTES
 from serve_app.types import PoolSnapshot
 
 MAX_NUM_SEQS = 256
 """Places of a rank whose `engine.max_num_seqs` is not given: vLLM's default on most devices."""
 
+UPSTREAM_GUESS = StepTable((straight({1: 0.02, 2: 0.02}),), 0.5, 2e-5)
+"""For a server that is not ours, until it is measured: what Venturi has there is only a part of its batch,
+so that its steps take as long whatever that part is."""
+
 
 def traits(settings: Settings, pool_name: str) -> PoolSnapshot:
     """Return the pool without replicas."""
     pool = settings.pools[pool_name]
+    if upstream := pool.upstream:
+        return PoolSnapshot(
+            pool_name,
+            frozenset(pool.efforts),
+            max_num_seqs=settings.upstream_share(pool_name),
+            max_model_len=upstream.max_model_len,
+            routes=frozenset(ROUTES[dialect] for dialect in upstream.dialects),
+            serves=frozenset(upstream.serves),
+        )
     max_num_seqs, max_model_len = (pool.engine.get(name) for name in ("max_num_seqs", "max_model_len"))
     return PoolSnapshot(
         pool_name,
@@ -24,9 +38,12 @@ def traits(settings: Settings, pool_name: str) -> PoolSnapshot:
 
 
 def step_tables(settings: Settings) -> dict[str, StepTable]:
-    """Return the cost model's step times of every pool whose GPU is known, by the pool's name."""
-    tables = {}
-    for name, pool in settings.pools.items():
+    """Return the step times of every pool of which something is known, by the pool's name.
+
+    For a known GPU they are the cost model's, for a server that is not ours UPSTREAM_GUESS.
+    """
+    tables = {name: UPSTREAM_GUESS for name, pool in settings.pools.items() if pool.upstream}
+    for name, pool in settings.engine_pools.items():
         if engine := cost_engine(settings, name):
             most = (pool.engine.get("max_num_seqs") or MAX_NUM_SEQS) * pool.plan.dp
             if pool.speculation:

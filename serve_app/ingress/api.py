@@ -182,7 +182,9 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
         completed = defaults.completed(dialect, settled, applied, edge.model, edge.today())
         if asks_for_usage:
             completed = asked(completed)
-        wanted = features.of_request(completed, applied, admission.tenant, admission.priority, len(images))
+        wanted = features.of_request(
+            completed, applied, admission.tenant, admission.priority, len(images), dialect.path
+        )
         if not dialect.generates:
             wanted = replace(wanted, blocks=())  # counting tokens leaves nothing in a cache
         # What nobody had to change travels as it came.
@@ -223,8 +225,11 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
 async def _engines_document(edge: Edge) -> dict[str, Any]:
     """Return what an engine says of its API; nothing if it keeps that to itself."""
     deadline_s = asyncio.get_running_loop().time() + edge.limits.request_timeout_s
-    wanted = features.of_request({}, edge.model.default_effort)
-    answer = await _before(deadline_s, edge.router.route(wanted, Call("GET", document.PATH)))
+    wanted = features.of_request({}, edge.model.default_effort, route=document.PATH)
+    try:
+        answer = await _before(deadline_s, edge.router.route(wanted, Call("GET", document.PATH)))
+    except Unsupported:
+        return {}  # every pool is a server that is not ours
     content = await streaming.whole(answer, deadline_s)
     return json.loads(content) if answer.head.status == 200 else {}
 

@@ -76,7 +76,7 @@ class Pool:
     """One pool as seen from one ingress replica."""
 
     traits: PoolSnapshot
-    """What does not change: the pool without its replicas."""
+    """What hardly changes: the pool without its replicas."""
     backend: Backend
     clock: Callable[[], float] = time.monotonic
     num_leases: int = 0
@@ -102,6 +102,8 @@ class Pool:
         self._replicas = dict(sorted((kept | heard).items()))
         self._suspects = (self._suspects - heard.keys()) & self._replicas.keys()
         self._snapshot = None
+        if lengths := [r.max_model_len for r in reports if r and r.max_model_len]:
+            self.traits = replace(self.traits, max_model_len=min(lengths))
 
     def suspect(self, replica: str) -> None:
         """Show a replica that failed in no snapshot until it reports again."""

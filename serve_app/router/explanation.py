@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from serve_app.errors import InvalidRequest, NoReplica
-from serve_app.router.filters import floored, places, speculation_refused, too_long, unavailable
+from serve_app.router.filters import floored, lacks, places, speculation_refused, too_long, unavailable
 from serve_app.router.policy import Case, Homes, Policy
 from serve_app.router.scorers import SCORERS, score, weighed
 from serve_app.types import Decision, PoolSnapshot, Prediction, RequestFeatures, Rules
@@ -77,6 +77,8 @@ def _verdict(pool: PoolSnapshot, homes: Homes, features: RequestFeatures, rules:
 
 
 def _refusal(pool: PoolSnapshot, features: RequestFeatures, rules: Rules) -> str | None:
+    if lacking := lacks(pool, features):
+        return f"refused: {lacking}"
     refused = speculation_refused(features, rules)
     if refused and pool.speculates:
         return f"refused: speculation ({', '.join(refused)})"

@@ -42,8 +42,9 @@ def of_request(
     tenant: str = NO_TENANT,
     priority: int = 0,
     num_images: int = 0,
+    route: str | None = None,
 ) -> RequestFeatures:
-    """Read the features off the body of a request of that effort, tenant and number of images.
+    """Read the features off the body of a request of that effort, tenant, number of images and route.
 
     Nothing is refused: what has the wrong type is passed over, and vLLM says what is wrong with it.
     """
@@ -62,6 +63,7 @@ def of_request(
         stream=body.get("stream") is True,
         blocks=blocks,
         session=_session(body, tenant),
+        route=route,
     )
 
 

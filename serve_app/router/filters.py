@@ -15,6 +15,13 @@ def speculation_refused(features: RequestFeatures, rules: Rules) -> tuple[str, .
     return (*features.plain_decoding, *sorted(shapes))
 
 
+def lacks(pool: PoolSnapshot, features: RequestFeatures) -> str | None:
+    """Return what the request needs and a pool does not have: its route, its effort, or None."""
+    if pool.routes is not None and features.route is not None and features.route not in pool.routes:
+        return "route"
+    return None if features.effort in pool.serves else "effort"
+
+
 def too_long(pool: PoolSnapshot, features: RequestFeatures) -> str | None:
     """Return which of a pool's lengths the request may outgrow: its context, its draft head's, or None."""
     num_tokens = features.prompt_tokens + (features.max_tokens or 0)

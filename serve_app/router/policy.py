@@ -5,17 +5,26 @@
 2. What the request would see at each available replica (`prediction.py`).
 3. Stay at home, unless home is predicted to miss the effort's targets and another pool to be done sooner,
    or a replica elsewhere saves more by its cache than the move costs. Other homes' floors are kept free.
+   Pools that are home to no effort come last: they get what no other pool takes.
 4. The candidates' scores (`scorers.py`), and the better of two near the best (`picker.py`).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from random import Random
 from typing import NamedTuple
 
 from parallel.step_table import StepTable
-from serve_app.errors import InvalidRequest, NoReplica
+from serve_app.errors import InvalidRequest, NoReplica, Unsupported
 from serve_app.router.affinity import Affinity
-from serve_app.router.filters import floored, healthy, places, speculation_refused, too_long, unavailable
+from serve_app.router.filters import (
+    floored,
+    healthy,
+    lacks,
+    places,
+    speculation_refused,
+    too_long,
+    unavailable,
+)
 from serve_app.router.picker import pick
 from serve_app.router.prediction import Candidate, Forecast, Outlook, predict
 from serve_app.router.scorers import score, weighed
@@ -119,10 +128,17 @@ class Policy:
 
     def homes(self, features: RequestFeatures, pools: Collection[PoolSnapshot]) -> Homes:
         """Divide the pools into home and away. Raises InvalidRequest if no pool may serve the request."""
+        having = [pool for pool in pools if lacks(pool, features) is None]
+        if pools and not having:
+            lacking = ", ".join(f"{pool.name}: {lacks(pool, features)}" for pool in pools)
+            raise Unsupported(
+                f"no pool has both the route {features.route} and reasoning_effort "
+                f"{features.effort.value!r} (what is missing: {lacking})"
+            )
         refused = speculation_refused(features, self.rules)
-        able = [pool for pool in pools if not (refused and pool.speculates)]
-        if pools and not able:
-            names = ", ".join(pool.name for pool in pools)
+        able = [pool for pool in having if not (refused and pool.speculates)]
+        if having and not able:
+            names = ", ".join(pool.name for pool in having)
             raise InvalidRequest(
                 f"{', '.join(refused)}: not available with speculation, and every pool speculates ({names})",
                 param=features.plain_decoding[0] if features.plain_decoding else None,
@@ -136,19 +152,27 @@ class Policy:
         if home := named or serving:
             away = [pool for pool in suited if pool not in home]
             return Homes(home, away, Reason.SHAPE if named else Reason.EFFORT)
+        return Homes((), suited, self._why_no_home(features, having, able))
+
+    @staticmethod
+    def _why_no_home(
+        features: RequestFeatures, having: Collection[PoolSnapshot], able: Collection[PoolSnapshot]
+    ) -> Reason:
         if any(features.effort in pool.efforts for pool in able):
-            return Homes((), suited, Reason.LENGTH)
-        return Homes((), suited, Reason.PLAIN_DECODING if features.plain_decoding else Reason.SHAPE)
+            return Reason.LENGTH
+        if not any(features.effort in pool.efforts for pool in having):
+            return Reason.DIALECT
+        return Reason.PLAIN_DECODING if features.plain_decoding else Reason.SHAPE
 
     def choose(self, case: Case, homes: Homes) -> Choice | None:
         """Return the candidates to pick from, at home or in other pools; None if there are none."""
         rules, effort = self.rules, case.features.effort
         if not homes.home:
-            guests = self.candidates(case, homes.away, guest=True)
+            guests = next(self._guests(case, homes.away), None)
             return Choice(guests, homes.reason) if guests else None
         home = self.candidates(case, homes.home)
         if not home:
-            guests = self.candidates(case, homes.away, guest=True) if rules.spill_over else []
+            guests = next(self._guests(case, homes.away), None) if rules.spill_over else None
             return Choice(guests, Reason.NO_HEALTHY_REPLICA) if guests else None
         at_home = Choice(home, Reason.REPLICA_FAILED if case.tried else homes.reason)
         if not rules.spill_over:
@@ -158,15 +182,23 @@ class Policy:
         has_left = effort in self._away
         if not self.targets(effort).met(best.predicted, 1 - rules.hysteresis if has_left else 1.0):
             limit_s = best_s * (1 if has_left else 1 - rules.hysteresis)
-            guests = self.candidates(case, homes.away, guest=True)
-            sooner = [one for one in guests if _total_s(one) < limit_s]
-            return Choice(sooner, Reason.SPILL_OVER) if sooner else at_home
+            for guests in self._guests(case, homes.away):
+                if sooner := [one for one in guests if _total_s(one) < limit_s]:
+                    return Choice(sooner, Reason.SPILL_OVER)
+            return at_home
         if case.cached:
             least_saved_s = best.saved_s + rules.hysteresis * best_s
-            guests = self.candidates(case, homes.away, guest=True, among=case.cached)
+            own = [pool for pool in homes.away if pool.efforts]
+            guests = self.candidates(case, own, guest=True, among=case.cached)
             sooner = [one for one in guests if one.saved_s > least_saved_s and _total_s(one) < best_s]
             return Choice(sooner, Reason.CACHED) if sooner else at_home
         return at_home
+
+    def _guests(self, case: Case, away: Collection[PoolSnapshot]) -> Iterator[list[Candidate]]:
+        """Yield the candidates away from home, those of pools that are home to nobody last."""
+        for pools in ([p for p in away if p.efforts], [p for p in away if not p.efforts]):
+            if guests := self.candidates(case, pools, guest=True):
+                yield guests
 
     def candidates(
         self,

@@ -7,8 +7,11 @@ import pytest
 from ray import serve
 from ray.serve import Application, Deployment
 
-from serve_app.app import CALL_ENVIRONMENT, build, listens_on
+from serve_app.app import CALL_ENVIRONMENT, IngressReplica, build, listens_on
+from serve_app.config import parse
+from serve_app.engine.handle import HandleBackend
 from serve_app.engine.replica import EngineReplica
+from serve_app.engine.upstream import UpstreamBackend
 from serve_app.errors import ConfigError
 from tests.serve_app.samples import args
 
@@ -67,6 +70,26 @@ def test_an_engine() -> None:
     assert deployment._replica_config.placement_group_bundles is None
     assert (pool, model) == ("throughput", "mistral-small-4")
     assert (arguments["tensor_parallel_size"], arguments["max_num_seqs"]) == (2, 256)
+
+
+def test_a_server_that_is_not_ours_is_not_deployed() -> None:
+    """It needs no deployment: the ingress speaks to it."""
+    there = {"efforts": [], "upstream": {"url": "http://there/v1"}}
+    _, (settings, engines) = bound(build(args(AWAY | {"pools.overflow": there})))
+    assert list(settings.pools) == ["throughput", "latency", "overflow"]
+    assert list(engines) == ["throughput", "latency"]
+
+
+def test_an_ingress_over_both_kinds() -> None:
+    """Each pool is reached by its own means, in the order of the settings."""
+    there = {"efforts": ["none"], "upstream": {"url": "http://there/v1"}}
+    settings = parse(args({"pools.throughput": there}))
+    handle: Any = SimpleNamespace(options=lambda **_: None)
+    pools = IngressReplica(settings, {"latency": handle})._pools
+    assert {name: type(pool.backend) for name, pool in pools.items()} == {
+        "throughput": UpstreamBackend,
+        "latency": HandleBackend,
+    }
 
 
 def test_our_router_chooses_the_replica() -> None:

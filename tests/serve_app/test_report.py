@@ -85,3 +85,25 @@ def test_several_replicas() -> None:
 def test_who_may(changes: dict[str, Any], line: str) -> None:
     """The report says who may use the API."""
     assert f"\naccess   {line}\n" in reported(changes)
+
+
+def test_a_server_that_is_not_ours() -> None:
+    """Where it is, what it is sent at each effort, whose key, each ingress replica's share, and a warning."""
+    upstream = {
+        "url": "http://there.example/v1",
+        "key_env": "THEIR_KEY",
+        "model": "theirs",
+        "serves": ["none"],
+        "merge": {"none": {"chat_template_kwargs": {"enable_thinking": False}}},
+        "max_ongoing_requests": 9,
+    }
+    text = reported({"pools.overflow": {"efforts": [], "upstream": upstream}, "ingress.replicas": 2})
+    assert text.split("\npool overflow: ")[1].splitlines() == [
+        "overflow, home to no effort; a server that Venturi does not run",
+        "  server     http://there.example/v1; model theirs; key of $THEIR_KEY",
+        "  dialects   chat",
+        '  at none    {"chat_template_kwargs": {"enable_thinking": false}}',
+        "  at high    nothing is sent there",
+        "  requests   9 at once, 5 of each of 2 ingress replicas",
+        "  WARNING: http sends the key in clear",
+    ]

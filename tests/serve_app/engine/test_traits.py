@@ -27,10 +27,30 @@ L = "pools.latency"
             {f"{L}.engine": {"max_num_seqs": 8}, f"{L}.plan": {"dp": 2}},
             PoolSnapshot("latency", frozenset({Effort.HIGH}), max_num_seqs=16),
         ),
+        (
+            {
+                f"{L}.upstream": {
+                    "url": "http://there/v1",
+                    "serves": ["high"],
+                    "dialects": ["chat", "messages"],
+                    "max_ongoing_requests": 9,
+                    "max_model_len": 4096,
+                },
+                "ingress.replicas": 2,
+            },
+            PoolSnapshot(
+                "latency",
+                frozenset({Effort.HIGH}),
+                max_num_seqs=5,
+                max_model_len=4096,
+                routes=frozenset({"/v1/chat/completions", "/v1/messages"}),
+                serves=frozenset({Effort.HIGH}),
+            ),
+        ),
     ],
 )
 def test_traits(changes: dict[str, Any], wanted: PoolSnapshot) -> None:
-    """Efforts, draft head and limits; a replica of two groups has twice the places."""
+    """Efforts, draft head and limits; two groups have twice the places, an ingress replica its share."""
     assert traits(config.parse(args(changes)), "latency") == wanted
 
 
@@ -47,3 +67,10 @@ def test_step_tables() -> None:
     assert (name, others) == ("latency", [])
     assert [len(row) for row in table.step_s] == [16, 16, 16]
     assert 0.003 < table.step(1) < table.step(16) < table.step(16, 2) < 0.1
+
+
+def test_a_server_that_is_not_ours_has_a_table_of_its_own() -> None:
+    """What it is given is a part of its batch, so that its steps take as long whatever that part is."""
+    there = {"efforts": ["none"], "upstream": {"url": "http://there/v1"}}
+    table = step_tables(config.parse(args({"pools.throughput": there})))["throughput"]
+    assert table.step(1) == table.step(1000)

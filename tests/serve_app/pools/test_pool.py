@@ -204,3 +204,14 @@ async def test_a_second_head_is_a_fault_of_ours() -> None:
         await whole(lease)
     lease.release()
     assert pool.num_leases == 0
+
+
+async def test_a_length_that_only_the_replica_knows(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where settings do not say how much a pool reads, the least of what its replicas say counts."""
+
+    async def reports() -> list[ReplicaReport | None]:
+        return [ReplicaReport("a", max_model_len=4096), ReplicaReport("b", max_model_len=2048), None]
+
+    monkeypatch.setattr(pool.backend, "reports", reports)
+    await pool.refresh()
+    assert pool.snapshot().max_model_len == 2048
