@@ -1,6 +1,5 @@
 """Which plain values the layers hand to each other? (frozen, standard library only)"""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -249,78 +248,3 @@ class Decision:
     replica: str
     reason: Reason
     predicted: Prediction | None = field(default=None, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Targets:
-    """What requests of one effort should see; None is no target."""
-
-    ttft_s: float | None = None
-    per_token_s: float | None = None
-    total_s: float | None = None
-
-    def met(self, predicted: Prediction, slack: float = 1.0) -> bool:
-        """Whether every target, times `slack`, is kept.
-
-        A first token is late by waiting alone: what reading a long prompt takes, it takes anywhere.
-        """
-        return (
-            (self.ttft_s is None or predicted.wait_s <= self.ttft_s * slack)
-            and (self.per_token_s is None or predicted.per_token_s <= self.per_token_s * slack)
-            and (self.total_s is None or predicted.total_s <= self.total_s * slack)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """How much each scorer counts; only their proportions matter. One field a scorer of `router.scorers`."""
-
-    ttft: float = 3.0
-    per_token: float = 2.0
-    queue: float = 1.0
-    kv_cache: float = 1.0
-    prefix: float = 1.0
-    session: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Preference:
-    """Pools that come first for requests of some efforts and shapes."""
-
-    pools: tuple[str, ...]
-    efforts: frozenset[Effort] = frozenset(Effort)
-    shapes: frozenset[Shape] = frozenset()
-    """The request has all of these."""
-    min_prompt_tokens: int = 0
-
-    def covers(self, features: RequestFeatures) -> bool:
-        """Whether it is about such a request."""
-        return (
-            features.effort in self.efforts
-            and self.shapes <= features.shapes
-            and features.prompt_tokens >= self.min_prompt_tokens
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """The settings of the routing policy; `config/router.py` is what operators see of them."""
-
-    spill_over: bool = True
-    max_age_s: float = 2.0
-    """A replica whose last report is older than this counts as unhealthy."""
-    prefer: tuple[Preference, ...] = ()
-    """The first one that covers a request says which pools are its home; else those that serve its effort."""
-    avoid_speculation: frozenset[Shape] = frozenset()
-    """Shapes that no engine with a draft head gets."""
-    targets: Mapping[Effort, Targets] = field(
-        default_factory=lambda: {Effort.NONE: Targets(ttft_s=5.0), Effort.HIGH: Targets(ttft_s=2.0)}
-    )
-    answer_tokens: Mapping[Effort, int] = field(default_factory=lambda: {Effort.NONE: 256, Effort.HIGH: 1024})
-    """How long an answer is expected to be, where the request does not allow less."""
-    weights: Weights = Weights()
-    hysteresis: float = 0.2
-    """Another pool must be predicted to be done in less than 1 - this of home's time; and home takes
-    requests back when it meets (1 - this) times the targets."""
-    floors: Mapping[Effort, float] = field(default_factory=lambda: {Effort.NONE: 0.0, Effort.HIGH: 0.5})
-    """Share of the places of a pool of this effort that requests of other homes leave free."""

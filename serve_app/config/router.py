@@ -4,9 +4,10 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from serve_app import types
+from serve_app import rules
 from serve_app.config.base import Frozen, Name, Positive, PositiveSeconds, one_at_least
-from serve_app.types import Effort, Rules, Shape
+from serve_app.rules import Rules
+from serve_app.types import Effort, Shape
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -22,9 +23,9 @@ class Target(Frozen):
     total_s: PositiveSeconds | None = None
     """To the last token."""
 
-    def values(self) -> types.Targets:
+    def values(self) -> rules.Targets:
         """Return them as the policy reads them."""
-        return types.Targets(**self.model_dump())
+        return rules.Targets(**self.model_dump())
 
 
 class Targets(Frozen):
@@ -116,13 +117,13 @@ class Router(Frozen):
             spill_over=self.spill_over,
             max_age_s=self.max_age_s,
             prefer=tuple(
-                types.Preference(p.pools, frozenset(p.efforts), frozenset(p.shapes), p.min_prompt_tokens)
+                rules.Preference(p.pools, frozenset(p.efforts), frozenset(p.shapes), p.min_prompt_tokens)
                 for p in self.prefer
             ),
             avoid_speculation=frozenset(self.avoid_speculation),
             targets={Effort.NONE: self.targets.none.values(), Effort.HIGH: self.targets.high.values()},
             answer_tokens={Effort.NONE: self.answer_tokens.none, Effort.HIGH: self.answer_tokens.high},
-            weights=types.Weights(**self.weights.model_dump()),
+            weights=rules.Weights(**self.weights.model_dump()),
             hysteresis=self.hysteresis,
             floors={Effort.NONE: self.floors.none, Effort.HIGH: self.floors.high},
         )

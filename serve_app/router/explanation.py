@@ -7,7 +7,8 @@ from serve_app.errors import InvalidRequest, NoReplica
 from serve_app.router.filters import floored, lacks, places, speculation_refused, too_long, unavailable
 from serve_app.router.policy import Case, Homes, Policy
 from serve_app.router.scorers import SCORERS, score, weighed
-from serve_app.types import Decision, PoolSnapshot, Prediction, RequestFeatures, Rules
+from serve_app.rules import Rules
+from serve_app.types import Decision, PoolSnapshot, Prediction, RequestFeatures
 
 
 @dataclass(frozen=True)

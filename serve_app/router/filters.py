@@ -6,7 +6,8 @@ decides rests on an estimate, and vLLM's own answer about it is exact.
 
 from collections.abc import Collection
 
-from serve_app.types import Effort, PoolSnapshot, ReplicaSnapshot, RequestFeatures, Rules, Shape
+from serve_app.rules import Rules
+from serve_app.types import Effort, PoolSnapshot, ReplicaSnapshot, RequestFeatures, Shape
 
 
 def speculation_refused(features: RequestFeatures, rules: Rules) -> tuple[str, ...]:

@@ -28,15 +28,8 @@ from serve_app.router.filters import (
 from serve_app.router.picker import pick
 from serve_app.router.prediction import Candidate, Forecast, Outlook, predict
 from serve_app.router.scorers import score, weighed
-from serve_app.types import (
-    Decision,
-    Effort,
-    PoolSnapshot,
-    Reason,
-    RequestFeatures,
-    Rules,
-    Targets,
-)
+from serve_app.rules import Rules, Targets
+from serve_app.types import Decision, Effort, PoolSnapshot, Reason, RequestFeatures
 
 NO_TARGETS = Targets()
 

@@ -1,12 +1,12 @@
 """How well is a request served by a candidate? Each scorer says it in [0, 1]; rules weigh them.
 
-A scorer bears the name of its weight in `types.Weights`, and of `router.weights` in a serve file.
+A scorer bears the name of its weight in `rules.Weights`, and of `router.weights` in a serve file.
 """
 
 from collections.abc import Callable, Mapping
 
 from serve_app.router.prediction import Candidate
-from serve_app.types import Targets, Weights
+from serve_app.rules import Targets, Weights
 
 TTFT_S = 1.0
 PER_TOKEN_S = 0.05

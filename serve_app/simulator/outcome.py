@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from serve_app.rules import Targets
 from serve_app.simulator.cluster import Outcome, Record, Result
 from serve_app.simulator.scenario import Closed
-from serve_app.types import Effort, Targets
+from serve_app.types import Effort
 
 PERCENTILES = (50, 90, 99)
 

@@ -29,7 +29,8 @@ from parallel.step_table import StepTable, tabulate
 from serve_app.engine.scripted import OK, ScriptedBackend
 from serve_app.pools.pool import Pool
 from serve_app.router.policy import Policy
-from serve_app.types import Block, Call, Effort, PoolSnapshot, ReplicaReport, RequestFeatures, Rules, Targets
+from serve_app.rules import Rules, Targets
+from serve_app.types import Block, Call, Effort, PoolSnapshot, ReplicaReport, RequestFeatures
 from tests.bench.load import percentile
 from tests.bench.overhead import RESULTS, circumstances
 

@@ -21,7 +21,8 @@ from serve_app.pools.directory import Directory
 from serve_app.pools.pool import Pool
 from serve_app.router.dispatch import Router
 from serve_app.router.policy import Policy
-from serve_app.types import Call, Effort, Head, PoolSnapshot, Rules
+from serve_app.rules import Rules
+from serve_app.types import Call, Effort, Head, PoolSnapshot
 from tests.bench.load import Job, prompts
 
 CHUNK = b'data: {"choices":[{"delta":{"content":" and so on"},"finish_reason":null}]}\n\n'

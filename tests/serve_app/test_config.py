@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from parallel.plan import ParallelPlan
 from serve_app import config
 from serve_app.errors import ConfigError
-from serve_app.types import Effort, Rules
+from serve_app.rules import Rules
+from serve_app.types import Effort
 from tests.serve_app.samples import args
 
 T = "pools.throughput"

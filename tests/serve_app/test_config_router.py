@@ -6,7 +6,8 @@ import pytest
 
 from serve_app import config
 from serve_app.errors import ConfigError
-from serve_app.types import Effort, Preference, Rules, Shape, Targets, Weights
+from serve_app.rules import Preference, Rules, Targets, Weights
+from serve_app.types import Effort, Shape
 from tests.serve_app.samples import args
 
 

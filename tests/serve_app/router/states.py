@@ -5,15 +5,8 @@ from dataclasses import replace
 from random import Random
 
 from serve_app.router.policy import Policy
-from serve_app.types import (
-    Decision,
-    Effort,
-    PoolSnapshot,
-    ReplicaReport,
-    ReplicaSnapshot,
-    RequestFeatures,
-    Rules,
-)
+from serve_app.rules import Rules
+from serve_app.types import Decision, Effort, PoolSnapshot, ReplicaReport, ReplicaSnapshot, RequestFeatures
 
 RULES = Rules(spill_over=True, max_age_s=2.0)
 HOME_ONLY = Rules(spill_over=False, max_age_s=2.0)

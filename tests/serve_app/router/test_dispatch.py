@@ -7,7 +7,8 @@ import pytest
 from serve_app.engine.scripted import OK
 from serve_app.errors import ApiError, NoReplica, PoolBusy, ReplicaLost
 from serve_app.router import dispatch
-from serve_app.types import Decision, Effort, Head, Reason, RequestFeatures, Rules
+from serve_app.rules import Rules
+from serve_app.types import Decision, Effort, Head, Reason, RequestFeatures
 from tests.serve_app.samples import CALL, System, cancel, gather, head, system, until
 
 NONE, HIGH = RequestFeatures(Effort.NONE), RequestFeatures(Effort.HIGH)

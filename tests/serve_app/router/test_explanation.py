@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from serve_app.router.explanation import explain
 from serve_app.router.policy import Policy
-from serve_app.types import PoolSnapshot, RequestFeatures, Rules
+from serve_app.rules import Rules
+from serve_app.types import PoolSnapshot, RequestFeatures
 from tests.serve_app.router.states import HIGH, NONE, NOW_S, RULES, STALE, latency, speculating, throughput
 
 POOLS = (

@@ -3,15 +3,8 @@
 import pytest
 
 from serve_app.router.filters import floored, healthy, places, speculation_refused, too_long, unavailable
-from serve_app.types import (
-    Effort,
-    PoolSnapshot,
-    ReplicaReport,
-    ReplicaSnapshot,
-    RequestFeatures,
-    Rules,
-    Shape,
-)
+from serve_app.rules import Rules
+from serve_app.types import Effort, PoolSnapshot, ReplicaReport, ReplicaSnapshot, RequestFeatures, Shape
 
 NOW_S = 100.0
 RULES = Rules(max_age_s=2.0)

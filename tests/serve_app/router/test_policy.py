@@ -6,7 +6,8 @@ from random import Random
 import pytest
 
 from serve_app.errors import InvalidRequest, NoReplica
-from serve_app.types import Decision, Effort, PoolSnapshot, Preference, Reason, RequestFeatures, Rules, Shape
+from serve_app.rules import Preference, Rules
+from serve_app.types import Decision, Effort, PoolSnapshot, Reason, RequestFeatures, Shape
 from tests.serve_app.router.states import (
     FRESH,
     HIGH,

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from serve_app.errors import InvalidRequest, NoReplica
 from serve_app.router.filters import healthy, too_long
 from serve_app.router.policy import Policy
+from serve_app.rules import Rules, Targets
 from serve_app.types import (
     Block,
     Decision,
@@ -18,8 +19,6 @@ from serve_app.types import (
     ReplicaReport,
     ReplicaSnapshot,
     RequestFeatures,
-    Rules,
-    Targets,
 )
 from tests.serve_app.router.states import NOW_S
 

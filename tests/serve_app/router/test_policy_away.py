@@ -7,6 +7,7 @@ import pytest
 
 from serve_app.errors import NoReplica
 from serve_app.router.policy import Policy
+from serve_app.rules import Rules, Targets
 from serve_app.types import (
     Block,
     Effort,
@@ -15,8 +16,6 @@ from serve_app.types import (
     ReplicaReport,
     ReplicaSnapshot,
     RequestFeatures,
-    Rules,
-    Targets,
 )
 from tests.serve_app.router.states import (
     FRESH,

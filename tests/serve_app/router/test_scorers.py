@@ -8,15 +8,8 @@ from hypothesis import strategies as st
 
 from serve_app.router.prediction import Candidate
 from serve_app.router.scorers import SCORERS, score, weighed
-from serve_app.types import (
-    Effort,
-    PoolSnapshot,
-    Prediction,
-    ReplicaReport,
-    ReplicaSnapshot,
-    Targets,
-    Weights,
-)
+from serve_app.rules import Targets, Weights
+from serve_app.types import Effort, PoolSnapshot, Prediction, ReplicaReport, ReplicaSnapshot
 
 POOL = PoolSnapshot("p", frozenset(Effort), max_num_seqs=8)
 NO_TARGETS = Targets()
