@@ -50,7 +50,8 @@ class IngressReplica:
         metrics = Metrics(replica)
         pools = directory.Directory(self._pools, settings.router.report_period_s)
         policy = Policy(settings.router.rules(), step_tables(settings), Random(replica))
-        router = Router(pools, policy, metrics)
+        max_queued = {name: one.max_queued_requests for name, one in settings.pools.items()}
+        router = Router(pools, policy, metrics, max_queued)
         gate = Gate(settings.ingress, listens_on(), metrics)
         # What fits whichever home a request has.
         length = min(max_model_len(settings, name) for name, pool in settings.pools.items() if pool.efforts)

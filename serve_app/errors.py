@@ -17,7 +17,12 @@ VenturiError
     ├── Forbidden           403  the key's tenant may not do this
     ├── RateLimited         429  the tenant's limits are used up
     ├── NoReplica           503  no pool can take the request
-    ├── PoolBusy            503  queues are full
+    ├── Overloaded          503  too much is asked for; Retry-After says when to come back
+    │   ├── QueueFull       503  as many as may wait for the pool do, and none is less important
+    │   ├── Displaced       503  a more important request took its place in the queue
+    │   ├── FloorKept       503  home is down, and the places left elsewhere are kept for others
+    │   └── DeadlineUnreachable 503  the answer is predicted to come after the client has left
+    ├── PoolBusy            503  Ray Serve's queue of the pool is full
     ├── ReplicaLost         502  the replica went away
     └── AnswerTimeout       504  the answer took longer than ingress.request_timeout_s
 """
@@ -155,6 +160,48 @@ class NoReplica(ApiError):
     status = 503
     type = "service_unavailable_error"
     code = "no_healthy_replica"
+
+
+class Overloaded(ApiError):
+    """More is asked for than can be served in time. `pool`: the one that it waits for."""
+
+    status = 503
+    type = "service_unavailable_error"
+    code = "overloaded"
+
+    def __init__(self, message: str, *, pool: str) -> None:
+        super().__init__(message)
+        self.pool = pool
+
+    def come_back_in(self, seconds: int) -> None:
+        """Tell the client when to try again."""
+        self.headers["retry-after"] = str(seconds)
+        self.message = f"{self.message}; come back in {seconds} s"
+        self.args = (self.message,)
+
+
+class QueueFull(Overloaded):
+    """As many requests wait for the pool as may, and none of them is less important."""
+
+    code = "queue_full"
+
+
+class Displaced(Overloaded):
+    """It waited for a place, and had to leave the full queue to a more important request."""
+
+    code = "displaced"
+
+
+class FloorKept(Overloaded):
+    """No pool of its effort is there, and what other pools have left is kept for their own requests."""
+
+    code = "floor_kept"
+
+
+class DeadlineUnreachable(Overloaded):
+    """The answer is predicted to come after the client has stopped waiting, or it has waited so long."""
+
+    code = "deadline_unreachable"
 
 
 class PoolBusy(ApiError):

@@ -129,7 +129,10 @@ def as_text(explained: Explanation) -> str:
     ]
     if explained.decision:
         decision = explained.decision
-        lines.append(f"decision  {decision.pool}, {decision.replica}: {decision.reason}")
+        if decision.waits:
+            lines.append(f"waits     for a place in pool {decision.pool}, all are taken: {decision.reason}")
+        else:
+            lines.append(f"decision  {decision.pool}, {decision.replica}: {decision.reason}")
     else:
         lines.append(f"refused   {explained.refusal}")
     return "\n".join(lines)

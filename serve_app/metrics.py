@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+QUEUE_BUCKETS_S = (0.01, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 TTFB_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
@@ -59,6 +60,44 @@ class Metrics:
             "Seconds from the request's arrival to the answer's head, by pool and effort",
             ["pool", "effort"],
             buckets=TTFB_BUCKETS_S,
+            registry=self._registry,
+        )
+        self.queue_depth = Gauge(
+            "venturi_queue_depth",
+            "Requests that wait at the ingress for a place, by pool and effort",
+            ["pool", "effort"],
+            registry=self._registry,
+        )
+        self.queue_time = Histogram(
+            "venturi_queue_seconds",
+            "Seconds that requests waited for a place, of those that had to and got one, by pool and effort",
+            ["pool", "effort"],
+            buckets=QUEUE_BUCKETS_S,
+            registry=self._registry,
+        )
+        self.sheds = Counter(
+            "venturi_sheds",
+            "Requests refused for load, by pool, effort and reason (the error's code)",
+            ["pool", "effort", "reason"],
+            registry=self._registry,
+        )
+        self.retries_denied = Counter(
+            "venturi_retries_denied",
+            "Requests that failed before their first byte and were not tried again, by pool and reason: "
+            "budget (router.admission.retry_share), attempts (it has lost as many replicas as it may)",
+            ["pool", "reason"],
+            registry=self._registry,
+        )
+        self.breakers_open = Gauge(
+            "venturi_breakers_open",
+            "Replicas that get nothing now, for failing what others answered, by pool",
+            ["pool"],
+            registry=self._registry,
+        )
+        self.breaker_openings = Counter(
+            "venturi_breaker_openings",
+            "How often a replica's breaker opened, by pool",
+            ["pool"],
             registry=self._registry,
         )
         self.healthy_replicas = Gauge(

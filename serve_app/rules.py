@@ -58,6 +58,20 @@ class Preference:
 
 
 @dataclass(frozen=True, slots=True)
+class Admission:
+    """Who waits for a place, in which order, and how much is tried again."""
+
+    places: float = 1.0
+    """Share of a replica's places that are taken before requests wait at the ingress."""
+    first: Effort | None = Effort.HIGH
+    """The effort that is served first and shed last: a step of rank above the other."""
+    aging_s: float = 10.0
+    """So many seconds of waiting are worth a step of rank."""
+    retry_share: float = 0.2
+    """Retries over requests."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """The settings of the routing policy; `config/router.py` is what operators see of them."""
 
@@ -79,3 +93,4 @@ class Rules:
     requests back when it meets (1 - this) times the targets."""
     floors: Mapping[Effort, float] = field(default_factory=lambda: {Effort.NONE: 0.0, Effort.HIGH: 0.5})
     """Share of the places of a pool of this effort that requests of other homes leave free."""
+    admission: Admission = Admission()

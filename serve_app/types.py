@@ -1,5 +1,6 @@
 """Which plain values the layers hand to each other? (frozen, standard library only)"""
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -98,10 +99,20 @@ class RequestFeatures:
     """Beginnings of the prompt, the shortest first; a bounded number."""
     session: str | None = None
     """What the client calls the conversation or the user, if it says."""
+    first_token_deadline_s: float | None = None
+    """When the answer must have begun, on the clock of the `now_s` that the policy is given."""
     deadline_s: float | None = None
-    """When the answer must be complete, on the clock of the `now_s` that the policy is given."""
+    """When it must be complete, on the same clock."""
     route: str | None = None
     """The path that it came to; None where every pool has it."""
+    generates: bool = True
+    """Whether it takes a place in an engine's batch; counting tokens takes none."""
+
+    @property
+    def gives_up_s(self) -> float:
+        """When the client stops waiting for a first token, on the same clock; infinity if it does not say."""
+        said = (self.first_token_deadline_s, self.deadline_s)
+        return min((at_s for at_s in said if at_s is not None), default=math.inf)
 
     @property
     def shapes(self) -> frozenset[Shape]:
@@ -169,9 +180,11 @@ class ReplicaSnapshot:
     reported_at_s: float = 0.0
     """When the report arrived, on the observer's clock."""
     num_leased: int = 0
-    """Requests that this observer has sent since."""
+    """Requests that this observer has sent since, less those of its own that have ended since."""
     leased_tokens: int = 0
-    """Estimated tokens of their prompts."""
+    """Estimated tokens of the prompts that it has sent since."""
+    is_broken: bool = False
+    """Its breaker is open: it failed what others then answered."""
 
     @property
     def replica(self) -> str:
@@ -248,3 +261,5 @@ class Decision:
     replica: str
     reason: Reason
     predicted: Prediction | None = field(default=None, compare=False)
+    waits: bool = False
+    """There is no free place: the request waits for one in the pool, and is then decided about anew."""

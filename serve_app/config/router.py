@@ -82,6 +82,23 @@ class Preference(Frozen):
     min_prompt_tokens: Annotated[int, Field(ge=0, strict=True)] = 0
 
 
+class Admission(Frozen):
+    """Who waits at the ingress for a place, in which order, and how much is tried again."""
+
+    places: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    """Share of a replica's places (`max_num_seqs`) that are taken before requests wait at the ingress."""
+    first: Effort | None = Effort.HIGH
+    """The effort that is served first and shed last, as if its tenant's priority were one more; or null."""
+    aging_s: PositiveSeconds = 10.0
+    """So many seconds of waiting are worth a step of priority."""
+    retry_share: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """Retries over requests, beside a few at once."""
+
+    def values(self) -> rules.Admission:
+        """Return them as the router reads them."""
+        return rules.Admission(**self.model_dump())
+
+
 class Router(Frozen):
     """The routing policy."""
 
@@ -102,6 +119,7 @@ class Router(Frozen):
     """A request leaves home for a pool that takes less than 1 - this of the time, and requests return when
     home meets its targets with this much to spare."""
     floors: Floors = Floors()
+    admission: Admission = Admission()
 
     @model_validator(mode="after")
     def _periods(self) -> Self:
@@ -126,4 +144,5 @@ class Router(Frozen):
             weights=rules.Weights(**self.weights.model_dump()),
             hysteresis=self.hysteresis,
             floors={Effort.NONE: self.floors.none, Effort.HIGH: self.floors.high},
+            admission=self.admission.values(),
         )

@@ -17,7 +17,17 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from serve_app.config import Ingress, Model
 from serve_app.errors import AnswerTimeout, ApiError, UnknownModel, UnknownRoute, Unsupported, WrongMethod
 from serve_app.ingress import body as request_body
-from serve_app.ingress import defaults, document, effort, parts, reading, shapes, streaming, unsupported
+from serve_app.ingress import (
+    defaults,
+    document,
+    effort,
+    parts,
+    patience,
+    reading,
+    shapes,
+    streaming,
+    unsupported,
+)
 from serve_app.ingress.dialects import DIALECTS, RESPONSES, Dialect
 from serve_app.ingress.gate import Admission, Gate, Guarded
 from serve_app.ingress.media import Images
@@ -162,6 +172,7 @@ def _served(edge: Edge, dialect: Dialect) -> Callable[[Request], Awaitable[Respo
 async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
     started = asyncio.get_running_loop().time()
     deadline_s = started + edge.limits.request_timeout_s
+    arrived_s = edge.router.clock()
     admission: Admission = request.state.admission
     body = await request_body.read(request, edge.limits.max_body_bytes)
     parsed = request_body.parse(body)
@@ -170,6 +181,8 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
         raise _no_such_model(name, edge.model)
     header = request.headers.get(effort.HEADER)
     dialect, applied, said = reading.understood(dialect, parsed, header, edge.limits, edge.model)
+    is_stream, longest_s = parsed.get("stream") is True, edge.limits.request_timeout_s
+    until = patience.deadlines(request.headers, is_stream, arrived_s, longest_s)
     images = parts.find(said)
     num_text_bytes = len(body) - sum(len(image.url) for image in images)
     admission.begin(applied, num_text_bytes)
@@ -186,7 +199,8 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
             completed, applied, admission.tenant, admission.priority, len(images), dialect.path
         )
         if not dialect.generates:
-            wanted = replace(wanted, blocks=())  # counting tokens leaves nothing in a cache
+            wanted = replace(wanted, blocks=(), generates=False)  # counting leaves nothing in a cache
+        wanted = replace(wanted, first_token_deadline_s=until.first_token_s, deadline_s=until.whole_s)
         # What nobody had to change travels as it came.
         sent = body if completed is parsed else request_body.serialise(completed)
         return await edge.router.route(wanted, Call("POST", dialect.path, _forwarded(request), sent))

@@ -1,11 +1,14 @@
 """What does this ingress replica know of one pool, and who holds which of its replicas?"""
 
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from serve_app.engine.protocol import Backend, ReplicaStream
 from serve_app.errors import ReplicaLost
+from serve_app.pools.breaker import Breaker
 from serve_app.types import Call, Head, PoolSnapshot, ReplicaSnapshot
 
 
@@ -79,7 +82,11 @@ class Pool:
     """What hardly changes: the pool without its replicas."""
     backend: Backend
     clock: Callable[[], float] = time.monotonic
-    num_leases: int = 0
+    on_refresh: Callable[[], None] = lambda: None
+    """Called when reports have arrived."""
+    _held: Counter[str] = field(default_factory=Counter)
+    """Leases by replica."""
+    _breakers: dict[str, Breaker] = field(default_factory=dict)
     _replicas: dict[str, ReplicaSnapshot] = field(default_factory=dict)
     _suspects: set[str] = field(default_factory=set)
     _snapshot: PoolSnapshot | None = None
@@ -90,25 +97,64 @@ class Pool:
         """The pool's name."""
         return self.traits.name
 
+    @property
+    def num_leases(self) -> int:
+        """Leases that are held."""
+        return self._held.total()
+
+    @property
+    def num_broken(self) -> int:
+        """Replicas whose breaker is open."""
+        return sum(replica.is_broken for replica in self._replicas.values())
+
     async def refresh(self) -> None:
         """Ask the replicas for reports. What is not there any more is forgotten.
 
         While some replica is silent, nobody can tell which of those known it is: they are kept, and age.
+        What a report does not count yet of this observer's own leases is counted on top of it.
         """
         reports = await self.backend.reports()
         now = self.clock()
         kept = self._replicas if None in reports else {}
-        heard = {r.replica: ReplicaSnapshot(r, now) for r in reports if r}
+        heard = {
+            r.replica: ReplicaSnapshot(r, now, max(0, self._held[r.replica] - r.num_ongoing))
+            for r in reports
+            if r
+        }
         self._replicas = dict(sorted((kept | heard).items()))
+        self._breakers = {name: one for name, one in self._breakers.items() if name in self._replicas}
+        for name in self._breakers:
+            self._show_breaker(name)
         self._suspects = (self._suspects - heard.keys()) & self._replicas.keys()
         self._snapshot = None
         if lengths := [r.max_model_len for r in reports if r and r.max_model_len]:
             self.traits = replace(self.traits, max_model_len=min(lengths))
+        self.on_refresh()
 
     def suspect(self, replica: str) -> None:
         """Show a replica that failed in no snapshot until it reports again."""
         self._suspects.add(replica)
         self._snapshot = None
+
+    def answered(self, replica: str) -> None:
+        """Close the replica's breaker: it answered a request."""
+        if breaker := self._breakers.get(replica):
+            breaker.answered()
+            self._show_breaker(replica)
+
+    def failed(self, replica: str) -> bool:
+        """Tell the replica's breaker that it failed what another one answered; return whether it opens."""
+        if replica not in self._replicas:
+            return False
+        is_opened = self._breakers.setdefault(replica, Breaker()).failed(self.clock())
+        self._show_breaker(replica)
+        return is_opened
+
+    def _show_breaker(self, replica: str) -> None:
+        known, is_broken = self._replicas.get(replica), self._breakers[replica].is_open(self.clock())
+        if known and known.is_broken != is_broken:
+            self._replicas[replica] = replace(known, is_broken=is_broken)
+            self._snapshot = None
 
     def has(self, replica: str) -> bool:
         """Whether the replica is there, as far as is known."""
@@ -121,12 +167,21 @@ class Pool:
             self._snapshot = replace(self.traits, replicas=tuple(shown))
         return self._snapshot
 
-    def acquire(self, replica: str, call: Call, prompt_tokens: int = 0) -> Lease:
+    def acquire(
+        self,
+        replica: str,
+        call: Call,
+        prompt_tokens: int = 0,
+        on_release: Callable[[], None] = lambda: None,
+    ) -> Lease:
         """Send `call` to `replica`. The caller must release the lease, or read its body to the end.
 
         `prompt_tokens`, an estimate, is what the policy counts on top of the replica's own report.
         """
-        self.num_leases += 1
+        self._held[replica] += 1
+        if breaker := self._breakers.get(replica):
+            breaker.sent(self.clock())
+            self._show_breaker(replica)
         if known := self._replicas.get(replica):
             self._replicas[replica] = replace(
                 known,
@@ -134,10 +189,20 @@ class Pool:
                 leased_tokens=known.leased_tokens + prompt_tokens,
             )
             self._snapshot = None
-        return Lease(replica, self.backend.open(replica, call), self._released)
+        released = partial(self._released, replica, on_release)
+        return Lease(replica, self.backend.open(replica, call), released)
 
-    def _released(self) -> None:
-        self.num_leases -= 1
+    def _released(self, replica: str, then: Callable[[], None]) -> None:
+        self._held[replica] -= 1
+        if not self._held[replica]:
+            del self._held[replica]
+        if known := self._replicas.get(replica):
+            self._replicas[replica] = replace(known, num_leased=known.num_leased - 1)
+            self._snapshot = None
+        if breaker := self._breakers.get(replica):
+            breaker.ended()
+            self._show_breaker(replica)
+        then()
 
     def __repr__(self) -> str:
         return f"<Pool {self.name}: {len(self._replicas)} replicas, {self.num_leases} leases>"

@@ -3,25 +3,31 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from serve_app.engine.protocol import Backend
-from serve_app.errors import NoReplica, PoolBusy, ReplicaLost
+from serve_app.errors import NoReplica, Overloaded, PoolBusy, ReplicaLost
 from serve_app.metrics import Metrics
 from serve_app.pools.directory import Directory
 from serve_app.pools.pool import Lease, Pool
+from serve_app.router.admission import Admission
 from serve_app.router.filters import healthy
 from serve_app.router.policy import Policy
+from serve_app.router.retry_budget import RetryBudget
+from serve_app.router.waiting_room import WaitingRoom
 from serve_app.types import Call, Decision, Effort, Head, PoolSnapshot, ReplicaSnapshot, RequestFeatures
 
 logger = logging.getLogger("ray.serve")
 
 T = TypeVar("T")
 
-ABSENT_PATIENCE_S = 1.0
-"""How long a request waits for a replica when none is known: covers the first moments of an ingress."""
+SERVER_ERROR = 500
+
+MAX_LOST = 2
+"""Replicas that one request may lose: one that kills two might kill them all."""
 
 ABSENCE_CHECK_S = 0.25
 """How often a request that waits for its head looks whether its replica is still there."""
@@ -47,6 +53,20 @@ class Answer:
     def release(self) -> None:
         """Give up the rest of the answer and stop the engine. Safe to call again."""
         self._lease.release()
+
+
+class Failure(NamedTuple):
+    """A replica that failed a request before its first byte."""
+
+    pool: str
+    error: PoolBusy | ReplicaLost
+
+
+def _error(decision: Decision, found: Head | PoolBusy | ReplicaLost) -> PoolBusy | ReplicaLost:
+    """Return a head that is no answer as an error."""
+    if isinstance(found, Head):
+        return ReplicaLost(f"replica {decision.replica} answered with status {found.status}")
+    return found
 
 
 async def _head(pool: Pool, lease: Lease) -> Head:
@@ -75,13 +95,19 @@ class Router:
         directory: Directory,
         policy: Policy,
         metrics: Metrics,
+        max_queued: Mapping[str, int],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`clock` must be that of the directory's pools."""
+        """`max_queued`: requests that may wait, by pool. `clock` must be that of the directory's pools."""
+        self.clock = clock
+        """What deadlines of requests are read on."""
         self._directory = directory
         self._policy = policy
         self._metrics = metrics
-        self._clock = clock
+        self._room = WaitingRoom(directory, Admission(policy, max_queued), metrics, clock)
+        self._budget = RetryBudget(policy.rules.admission.retry_share)
+        for name, pool in directory.pools.items():
+            pool.on_refresh = partial(self._refreshed, name)
 
     async def run(self) -> None:
         """Keep the view of the pools fresh, for ever."""
@@ -90,45 +116,73 @@ class Router:
     async def route(self, features: RequestFeatures, call: Call) -> Answer:
         """Return an answer whose head and opening have arrived.
 
-        Raises NoReplica when there is no candidate (left), PoolBusy when the last candidate
-        refused for load.
+        Raises NoReplica when there is no candidate, Overloaded when there is no place in time, and what the
+        last replica failed with, PoolBusy or ReplicaLost, when no other one is to be tried.
         """
-        tried: set[str] = set()
-        refusal: PoolBusy | ReplicaLost | None = None
+        since_s = self.clock()
+        self._budget.earn()
+        failures: dict[str, Failure] = {}
         while True:
             try:
-                decision = await self._decide(features, tried)
-            except NoReplica as error:
-                final = refusal or error
+                decision, lease = await self._room.lease(features, call, since_s, failures)
+            except (NoReplica, Overloaded) as error:
+                final = list(failures.values())[-1].error if failures else error
                 raise final from final.__cause__
-            pool = self._directory.pools[decision.pool]
-            lease = pool.acquire(decision.replica, call, features.prompt_tokens)
-            try:
-                head = await _head(pool, lease)
-            except (PoolBusy, ReplicaLost) as error:
-                lease.release()
-                logger.warning(f"pool {decision.pool}: {error}; trying another replica")
-                tried.add(decision.replica)
-                refusal = error
-                if isinstance(error, ReplicaLost):
-                    pool.suspect(decision.replica)
-                self._metrics.retries.labels(decision.pool, error.code).inc()
-                continue
-            except BaseException:
-                lease.release()
-                raise
-            self._metrics.decisions.labels(decision.pool, features.effort, decision.reason).inc()
-            return Answer(decision, head, lease)
+            found = await self._head(decision, lease)
+            if isinstance(found, Head) and found.status < SERVER_ERROR:
+                self._answered(decision, failures)
+                self._metrics.decisions.labels(decision.pool, features.effort, decision.reason).inc()
+                return Answer(decision, found, lease)
+            failure = Failure(decision.pool, _error(decision, found))
+            if not self._may_try_another(failures | {decision.replica: failure}):
+                if isinstance(found, Head):
+                    return Answer(decision, found, lease)
+                raise found
+            lease.release()
+            failures[decision.replica] = failure
+            logger.warning(f"pool {decision.pool}: {failure.error}; trying another replica")
+            self._metrics.retries.labels(decision.pool, failure.error.code).inc()
 
-    async def _decide(self, features: RequestFeatures, tried: set[str]) -> Decision:
-        deadline = asyncio.get_running_loop().time() + (0 if tried else ABSENT_PATIENCE_S)
-        while True:
-            try:
-                return self._policy.decide(features, self._directory.snapshots(), self._clock(), tried)
-            except NoReplica:
-                if asyncio.get_running_loop().time() >= deadline:
-                    raise
-                await asyncio.sleep(0.05)
+    async def _head(self, decision: Decision, lease: Lease) -> Head | PoolBusy | ReplicaLost:
+        """Return the head, or why there is none; the lease is held for a head alone."""
+        pool = self._directory.pools[decision.pool]
+        try:
+            return await _head(pool, lease)
+        except (PoolBusy, ReplicaLost) as error:
+            lease.release()
+            if isinstance(error, ReplicaLost):
+                pool.suspect(decision.replica)
+            return error
+        except BaseException:
+            lease.release()
+            raise
+
+    def _may_try_another(self, failures: Mapping[str, Failure]) -> bool:
+        """Whether a request that has failed so, last at the last one, goes to one more replica."""
+        now_s, pools = self.clock(), self._directory.snapshots()
+        if not any(healthy(pool, self._policy.rules, now_s, failures) for pool in pools):
+            return False
+        last = list(failures.values())[-1].pool
+        if sum(isinstance(one.error, ReplicaLost) for one in failures.values()) >= MAX_LOST:
+            self._metrics.retries_denied.labels(last, "attempts").inc()
+            return False
+        if not self._budget.spend():
+            self._metrics.retries_denied.labels(last, "budget").inc()
+            return False
+        return True
+
+    def _answered(self, decision: Decision, failures: Mapping[str, Failure]) -> None:
+        """Tell the breakers: who failed this request is to blame, now that another one has answered it."""
+        self._directory.pools[decision.pool].answered(decision.replica)
+        for replica, failure in failures.items():
+            lost = isinstance(failure.error, ReplicaLost)
+            if lost and self._directory.pools[failure.pool].failed(replica):
+                logger.error(f"pool {failure.pool}: replica {replica} fails what others answer; it rests")
+                self._metrics.breaker_openings.labels(failure.pool).inc()
+
+    def _refreshed(self, pool: str) -> None:
+        self._metrics.breakers_open.labels(pool).set(self._directory.pools[pool].num_broken)
+        self._room.look(pool)
 
     def num_healthy(self) -> dict[str, int]:
         """Return the number of healthy replicas of each pool."""
@@ -140,7 +194,7 @@ class Router:
         return [e for e in Effort if not any(e in p.efforts and self._healthy(p) for p in pools)]
 
     def _healthy(self, pool: PoolSnapshot) -> list[ReplicaSnapshot]:
-        return healthy(pool, self._policy.rules, self._clock())
+        return healthy(pool, self._policy.rules, self.clock())
 
     async def engine_metrics(self) -> list[tuple[str, str, bytes]]:
         """Return (pool, replica, Prometheus text) of every replica that answers."""

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from serve_app.errors import InvalidRequest, NoReplica
+from serve_app.errors import ApiError, InvalidRequest
 from serve_app.router.filters import floored, lacks, places, speculation_refused, too_long, unavailable
 from serve_app.router.policy import Case, Homes, Policy
 from serve_app.router.scorers import SCORERS, score, weighed
@@ -66,7 +66,7 @@ def explain(
     )
     try:
         decision = policy.decide(features, pools, now_s, tried)
-    except NoReplica as error:
+    except ApiError as error:
         return Explanation(features, verdicts, replicas, None, error.message)
     return Explanation(features, verdicts, replicas, decision, None)
 

@@ -36,9 +36,14 @@ def too_long(pool: PoolSnapshot, features: RequestFeatures) -> str | None:
 def unavailable(
     replica: ReplicaSnapshot, rules: Rules, now_s: float, tried: Collection[str] = ()
 ) -> str | None:
-    """Return why a replica gets nothing now: it is silent, draining, or has failed this request; or None."""
+    """Return why a replica gets nothing now, or None.
+
+    It is silent, broken (its breaker is open), draining, or has failed this request.
+    """
     if now_s - replica.reported_at_s > rules.max_age_s:
         return "silent"
+    if replica.is_broken:
+        return "broken"
     if replica.report.is_draining:
         return "draining"
     return "tried" if tried and replica.report.replica in tried else None
@@ -63,3 +68,8 @@ def places(pool: PoolSnapshot, effort: Effort, rules: Rules) -> float:
 def floored(replica: ReplicaSnapshot, num_places: float) -> str | None:
     """Return "floor" where one more request would take a place that is kept free, or None."""
     return "floor" if replica.load + 1 > num_places else None
+
+
+def full(replica: ReplicaSnapshot, pool: PoolSnapshot, rules: Rules) -> str | None:
+    """Return "full" where one more request would have to wait for a place in the engine's batch, or None."""
+    return "full" if replica.load + 1 > pool.max_num_seqs * rules.admission.places else None

@@ -6,7 +6,8 @@
 3. Stay at home, unless home is predicted to miss the effort's targets and another pool to be done sooner,
    or a replica elsewhere saves more by its cache than the move costs. Other homes' floors are kept free.
    Pools that are home to no effort come last: they get what no other pool takes.
-4. The candidates' scores (`scorers.py`), and the better of two near the best (`picker.py`).
+4. The candidates' scores (`scorers.py`), and the better of two near the best (`picker.py`); unless it would
+   be late for the client (`deadline.py`), or is full: then it is one that is not, or the request waits.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -14,10 +15,12 @@ from random import Random
 from typing import NamedTuple
 
 from parallel.step_table import StepTable
-from serve_app.errors import InvalidRequest, NoReplica, Unsupported
+from serve_app.errors import FloorKept, InvalidRequest, NoReplica, Unsupported
 from serve_app.router.affinity import Affinity
+from serve_app.router.deadline import Lateness, lateness, unreachable
 from serve_app.router.filters import (
     floored,
+    full,
     healthy,
     lacks,
     places,
@@ -32,6 +35,7 @@ from serve_app.rules import Rules, Targets
 from serve_app.types import Decision, Effort, PoolSnapshot, Reason, RequestFeatures
 
 NO_TARGETS = Targets()
+NOBODY: Mapping[str, int] = {}
 
 
 class Case(NamedTuple):
@@ -47,6 +51,8 @@ class Case(NamedTuple):
     """Tokens of its prompt that replicas are believed to have cached."""
     session: str | None
     """The replica that had the session's last request."""
+    ahead: Mapping[str, int]
+    """Requests that wait at the ingress and get a place before it, by pool."""
 
 
 class Homes(NamedTuple):
@@ -87,37 +93,47 @@ class Policy:
         pools: Collection[PoolSnapshot],
         now_s: float,
         tried: Collection[str] = (),
+        ahead: Mapping[str, int] = NOBODY,
     ) -> Decision:
-        """Return where the request goes, and remember it.
+        """Return where the request goes, and remember it; or in which pool it waits for a place.
 
         `now_s` is on the clock of the snapshots' `reported_at_s`. `tried`: replicas that failed this
-        request before its first byte. Raises InvalidRequest when no pool could ever serve it, NoReplica
-        when nothing is left; that message names the effort and every pool's count of healthy replicas.
+        request before its first byte. `ahead`: how many wait at the ingress and go before it, by pool.
+
+        Raises InvalidRequest when no pool could ever serve it, NoReplica when nothing is left (that message
+        names the effort and every pool's count of healthy replicas), FloorKept when what is left is kept for
+        others, DeadlineUnreachable when every replica is predicted to answer after the client has left.
         """
-        case = self.case(features, now_s, tried)
+        case = self.case(features, now_s, tried, ahead)
         homes = self.homes(features, pools)
         choice = self.choose(case, homes)
         if choice is None:
-            able = [pool for pool in pools if pool in homes.home or pool in homes.away]
-            counts = ", ".join(f"{p.name}: {len(healthy(p, self.rules, now_s, tried))}" for p in able)
-            effort = features.effort.value
-            raise NoReplica(
-                f"no healthy replica for reasoning_effort {effort!r} (healthy replicas: {counts})"
-            )
+            raise self._nothing_left(case, homes)
         self._note(features.effort, choice.reason)
-        targets = self.targets(features.effort)
-        scores = [score(one, targets, self._scorers) for one in choice.candidates]
-        chosen = pick(choice.candidates, scores, self._rng)
-        self._affinity.remember(features, chosen.replica.replica)
-        return Decision(chosen.pool.name, chosen.replica.replica, choice.reason, chosen.predicted)
+        chosen = self._pick(choice.candidates, features.effort)
+        if self._lateness(case, chosen).by_s > 0:
+            choice = self._in_time(case, homes, choice)
+            chosen = self._pick(choice.candidates, features.effort)
+        waits = features.generates and self._is_full(chosen)
+        if waits and (roomy := [one for one in choice.candidates if not self._is_full(one)]):
+            chosen, waits = self._pick(roomy, features.effort), False
+        if not waits:
+            self._affinity.remember(features, chosen.replica.replica)
+        return Decision(chosen.pool.name, chosen.replica.replica, choice.reason, chosen.predicted, waits)
 
-    def case(self, features: RequestFeatures, now_s: float, tried: Collection[str] = ()) -> Case:
+    def case(
+        self,
+        features: RequestFeatures,
+        now_s: float,
+        tried: Collection[str] = (),
+        ahead: Mapping[str, int] = NOBODY,
+    ) -> Case:
         """Put together what is known of a request."""
         answer_tokens = float(self.rules.answer_tokens[features.effort])
         if features.max_tokens is not None:
             answer_tokens = min(answer_tokens, features.max_tokens)
         cached, session = self._affinity.cached_tokens(features), self._affinity.session(features)
-        return Case(features, now_s, tried, answer_tokens, cached, session)
+        return Case(features, now_s, tried, answer_tokens, cached, session, ahead)
 
     def homes(self, features: RequestFeatures, pools: Collection[PoolSnapshot]) -> Homes:
         """Divide the pools into home and away. Raises InvalidRequest if no pool may serve the request."""
@@ -204,11 +220,12 @@ class Policy:
 
         `among`: only these replicas.
         """
-        rules, (features, now_s, tried, answer_tokens, cached, session) = self.rules, case
+        rules, (features, now_s, tried, answer_tokens, cached, session, ahead) = self.rules, case
         num_tokens = features.prompt_tokens
         found = []
         for pool in pools:
             num_places = places(pool, features.effort, rules)
+            num_ahead = ahead[pool.name] / max(1, len(pool.replicas)) if pool.name in ahead else 0.0
             for replica, outlook in zip(pool.replicas, self._forecast(pool), strict=True):
                 name = replica.report.replica
                 if among is not None and name not in among:
@@ -216,7 +233,7 @@ class Policy:
                 if unavailable(replica, rules, now_s, tried) or (guest and floored(replica, num_places)):
                     continue
                 num_cached = min(cached[name], num_tokens) if name in cached else 0
-                predicted = predict(outlook, num_tokens - num_cached, answer_tokens)
+                predicted = predict(outlook, num_tokens - num_cached, answer_tokens, num_ahead)
                 one = Candidate(pool, replica, predicted)
                 if num_cached:
                     one = one._replace(
@@ -233,6 +250,43 @@ class Policy:
     def targets(self, effort: Effort) -> Targets:
         """Return what requests of `effort` should see."""
         return self.rules.targets.get(effort, NO_TARGETS)
+
+    def _pick(self, candidates: Sequence[Candidate], effort: Effort) -> Candidate:
+        targets = self.targets(effort)
+        return pick(candidates, [score(one, targets, self._scorers) for one in candidates], self._rng)
+
+    def _is_full(self, one: Candidate) -> bool:
+        return full(one.replica, one.pool, self.rules) is not None
+
+    def _lateness(self, case: Case, one: Candidate) -> Lateness:
+        return lateness(case.features, one, case.answer_tokens, case.now_s)
+
+    def _in_time(self, case: Case, homes: Homes, choice: Choice) -> Choice:
+        """Return the candidates that keep the deadline, elsewhere if none do where the request would go."""
+        if in_time := [one for one in choice.candidates if self._lateness(case, one).by_s <= 0]:
+            return choice._replace(candidates=in_time)
+        guests = self.candidates(case, homes.away, guest=True) if self.rules.spill_over else []
+        if in_time := [one for one in guests if self._lateness(case, one).by_s <= 0]:
+            return Choice(in_time, Reason.SPILL_OVER)
+        best = min((*choice.candidates, *guests), key=lambda one: self._lateness(case, one).by_s)
+        raise unreachable(self._lateness(case, best), best)
+
+    def _nothing_left(self, case: Case, homes: Homes) -> NoReplica | FloorKept:
+        """Return why there are no candidates: nobody is there, or what is there is kept for others."""
+        effort, able = case.features.effort, (*homes.home, *homes.away)
+        num_healthy = {pool.name: len(healthy(pool, self.rules, case.now_s, case.tried)) for pool in able}
+        counts = ", ".join(f"{name}: {number}" for name, number in num_healthy.items())
+        nobody = f"no healthy replica for reasoning_effort {effort.value!r} (healthy replicas: {counts})"
+        may_leave = self.rules.spill_over or not homes.home
+        kept = next((pool for pool in homes.away if may_leave and num_healthy[pool.name]), None)
+        if kept is None:
+            return NoReplica(nobody)
+        most = int(places(kept, effort, self.rules))
+        return FloorKept(
+            f"{nobody}; a replica of pool {kept.name!r} takes at most {most} of its {kept.max_num_seqs} "
+            f"requests from elsewhere, and has them",
+            pool=kept.name,
+        )
 
     def _note(self, effort: Effort, reason: Reason) -> None:
         if reason is Reason.SPILL_OVER:

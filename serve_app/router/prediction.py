@@ -3,7 +3,8 @@
     per_token_s = c_step * step(batch, k)          batch = requests there, this one too, up to the places
     wait_s      = stalled_s                        an engine that takes no step may go on so for as long again
                 + c_read * backlog * token_s       prompts before this one
-                + ahead / places * answer * per_token_s       where all places are taken
+                + ahead * turn_s              where all places are taken, or requests wait for the pool
+    turn_s = answer / places * per_token_s            between two places that come free
     ttft_s      = wait_s + c_read * (base_s + (prompt - cached) * token_s)
     total_s     = ttft_s + answer * per_token_s
 
@@ -38,6 +39,8 @@ class Outlook(NamedTuple):
     read_token_s: float
     """For each token of it that is not cached."""
     per_token_s: float
+    turn_s: float
+    """For each request that waits before it for a place, from one place that comes free to the next."""
 
 
 class Candidate(NamedTuple):
@@ -102,10 +105,10 @@ class Forecast:
         token_s = corrected.read * table.prefill_token_s
         per_token_s = corrected.step * table.step(min(load + 1, places), report.draft_tokens)
         wait_s = report.stalled_s + token_s * (report.prefill_tokens + replica.leased_tokens)
+        turn_s = (report.answer_tokens or GUESSED_ANSWER_TOKENS) * per_token_s / places
         if load >= places:
-            answer_tokens = report.answer_tokens or GUESSED_ANSWER_TOKENS
-            wait_s += (load + 1 - places) / places * answer_tokens * per_token_s
-        return Outlook(wait_s, corrected.read * table.prefill_base_s, token_s, per_token_s)
+            wait_s += (load + 1 - places) * turn_s
+        return Outlook(wait_s, corrected.read * table.prefill_base_s, token_s, per_token_s, turn_s)
 
 
 def corrections(reports: Iterable[ReplicaReport], table: StepTable) -> list[Corrections]:
@@ -142,8 +145,12 @@ def expected_acceptance(report: ReplicaReport) -> float:
     return sum(GUESSED_ACCEPTANCE**i for i in range(report.draft_tokens + 1))
 
 
-def predict(outlook: Outlook, num_tokens: int, answer_tokens: float) -> Prediction:
-    """Return what a request sees of whose prompt `num_tokens` are not cached."""
-    wait_s, base_s, token_s, per_token_s = outlook
+def predict(outlook: Outlook, num_tokens: int, answer_tokens: float, num_ahead: float = 0.0) -> Prediction:
+    """Return what a request sees of whose prompt `num_tokens` are not cached.
+
+    `num_ahead`: requests at the ingress that get a place at this replica before it.
+    """
+    wait_s, base_s, token_s, per_token_s, turn_s = outlook
+    wait_s += num_ahead * turn_s
     ttft_s = wait_s + base_s + num_tokens * token_s
     return Prediction(wait_s, ttft_s, per_token_s, ttft_s + answer_tokens * per_token_s)

@@ -78,7 +78,7 @@ async def measure(num_requests: int) -> float:
     pools = {"pool": Pool(PoolSnapshot("pool", frozenset(Effort)), backend)}
     metrics = Metrics("ingress")
     rules = Rules(max_age_s=float("inf"))
-    router = Router(Directory(pools, period_s=1.0), Policy(rules, {}, Random(1)), metrics)
+    router = Router(Directory(pools, period_s=1.0), Policy(rules, {}, Random(1)), metrics, {"pool": 1024})
     await pools["pool"].refresh()
     limits = Ingress(auth=Auth(open=True))
     gate = Gate(limits, "127.0.0.1", metrics)

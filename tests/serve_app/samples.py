@@ -104,6 +104,8 @@ def system(
     rules: Rules | None = None,
     num_ongoing: Mapping[str, int] | None = None,
     period_s: float = 0.02,
+    max_num_seqs: int = 256,
+    max_queued: int = 100,
 ) -> System:
     """Return a system of two pools; each replica is named and has its script."""
     clock, metrics = Clock(), Metrics("ingress-1")
@@ -111,10 +113,14 @@ def system(
     backends = {name: ScriptedBackend(s, dict(num_ongoing or {})) for name, s in scripts.items()}
     efforts = {"throughput": Effort.NONE, "latency": Effort.HIGH}
     pools = {
-        name: Pool(PoolSnapshot(name, frozenset({efforts[name]})), backends[name], clock) for name in scripts
+        name: Pool(
+            PoolSnapshot(name, frozenset({efforts[name]}), max_num_seqs=max_num_seqs), backends[name], clock
+        )
+        for name in scripts
     }
     policy = Policy(rules or Rules(), {}, Random(0))
-    router = Router(Directory(pools, period_s), policy, metrics, clock)
+    queued = dict.fromkeys(pools, max_queued)
+    router = Router(Directory(pools, period_s), policy, metrics, queued, clock)
     return System(router, pools, backends, metrics, clock)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from serve_app import config
 from serve_app.errors import ConfigError
-from serve_app.rules import Preference, Rules, Targets, Weights
+from serve_app.rules import Admission, Preference, Rules, Targets, Weights
 from serve_app.types import Effort, Shape
 from tests.serve_app.samples import args
 
@@ -23,6 +23,7 @@ def test_all_of_it() -> None:
         "weights": {"ttft": 1, "session": 0},
         "hysteresis": 0.3,
         "floors": {"high": 0.25, "none": 0.1},
+        "admission": {"places": 1.5, "first": None, "aging_s": 3, "retry_share": 0.1},
     }
     assert config.parse(args({"router": router})).router.rules() == Rules(
         spill_over=False,
@@ -34,6 +35,7 @@ def test_all_of_it() -> None:
         weights=Weights(ttft=1, session=0),
         hysteresis=0.3,
         floors={Effort.NONE: 0.1, Effort.HIGH: 0.25},
+        admission=Admission(1.5, None, 3.0, 0.1),
     )
 
 
@@ -55,6 +57,14 @@ SPECULATING = {f"pools.{name}.speculation": {"draft": "eagle"} for name in ("thr
         (
             {"router.weights": dict.fromkeys(Weights.__dataclass_fields__, 0)},
             "router.weights: at least one weight must be more than 0",
+        ),
+        (
+            {"router.admission": {"places": 0}},
+            "router.admission.places: Input should be greater than 0, not 0",
+        ),
+        (
+            {"router.admission": {"retry_share": 1.5}},
+            "router.admission.retry_share: Input should be less than or equal to 1, not 1.5",
         ),
         (
             {"router.weights.latency": 1},

@@ -86,7 +86,7 @@ def test_nothing_left(tmp_path: Path) -> None:
     said = explained(SETTINGS, CHAT, written(tmp_path, "r", HIGH), written(tmp_path, "s", {"latency": []}))
     assert said.decision is None
     assert said.refusal == (
-        "no healthy replica for reasoning_effort 'high' (healthy replicas: throughput: 0, latency: 0)"
+        "no healthy replica for reasoning_effort 'high' (healthy replicas: latency: 0, throughput: 0)"
     )
     assert as_text(said).endswith(f"refused   {said.refusal}")
 
@@ -103,6 +103,13 @@ def test_text(tmp_path: Path) -> None:
         "throughput/throughput-2",
     ]
     assert text.endswith("decision  latency, latency-1: effort")
+
+
+def test_where_it_waits(tmp_path: Path) -> None:
+    """With every place taken, the text says in which pool the request would wait."""
+    full = [{"replica": "l1", "num_ongoing": 256}]
+    said = explained(SETTINGS, CHAT, written(tmp_path, "r", HIGH), written(tmp_path, "s", {"latency": full}))
+    assert as_text(said).endswith("waits     for a place in pool latency, all are taken: effort")
 
 
 def test_json(tmp_path: Path) -> None:

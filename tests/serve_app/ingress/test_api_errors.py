@@ -8,7 +8,7 @@ import pytest
 from serve_app.config import Ingress
 from serve_app.engine.scripted import OK, Step
 from serve_app.errors import PoolBusy, ReplicaLost
-from serve_app.router import dispatch
+from serve_app.router import waiting_room
 from tests.serve_app.ingress.asking import (
     CHAT,
     CONVERSATION,
@@ -26,7 +26,7 @@ from tests.serve_app.samples import api, client, head, system
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a request that finds no replica wait for a moment only."""
-    monkeypatch.setattr(dispatch, "ABSENT_PATIENCE_S", 0.05)
+    monkeypatch.setattr(waiting_room, "ABSENT_PATIENCE_S", 0.05)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from serve_app.engine.scripted import OK
 from serve_app.errors import ApiError, NoReplica, PoolBusy, ReplicaLost
-from serve_app.router import dispatch
+from serve_app.router import dispatch, waiting_room
 from serve_app.rules import Rules
 from serve_app.types import Decision, Effort, Head, Reason, RequestFeatures
 from tests.serve_app.samples import CALL, System, cancel, gather, head, system, until
@@ -18,7 +18,7 @@ FREE = {"throughput": 0, "latency": 0}
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a request that finds no replica wait for a moment only."""
-    monkeypatch.setattr(dispatch, "ABSENT_PATIENCE_S", 0.1)
+    monkeypatch.setattr(waiting_room, "ABSENT_PATIENCE_S", 0.1)
 
 
 async def test_an_answer() -> None:

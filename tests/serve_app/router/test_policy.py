@@ -130,8 +130,8 @@ def test_decide(
 @pytest.mark.parametrize(
     ("pools", "rules", "tried", "counts"),
     [
-        ((throughput(("t1", 0, FRESH)), latency()), HOME_ONLY, (), "throughput: 1, latency: 0"),
-        ((throughput(("t1", 0, STALE)), latency(("l1", 0, STALE))), RULES, (), "throughput: 0, latency: 0"),
+        ((throughput(("t1", 0, FRESH)), latency()), HOME_ONLY, (), "latency: 0, throughput: 1"),
+        ((throughput(("t1", 0, STALE)), latency(("l1", 0, STALE))), RULES, (), "latency: 0, throughput: 0"),
         ((latency(("l1", 0, FRESH), ("l2", 0, FRESH)),), RULES, ("l1", "l2"), "latency: 0"),
         ((), RULES, (), ""),
     ],

@@ -6,8 +6,8 @@ from random import Random
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from serve_app.errors import InvalidRequest, NoReplica
-from serve_app.router.filters import healthy, too_long
+from serve_app.errors import ApiError
+from serve_app.router.filters import full, healthy, too_long
 from serve_app.router.policy import Policy
 from serve_app.rules import Rules, Targets
 from serve_app.types import (
@@ -46,7 +46,9 @@ def situations(draw: st.DrawFn) -> tuple[tuple[PoolSnapshot, ...], Rules, frozen
             draft_tokens=draw(st.integers(0, 3)),
             is_draining=draw(st.booleans()),
         )
-        return ReplicaSnapshot(report, NOW_S - draw(st.floats(0, 4)), draw(st.integers(0, 3)))
+        return ReplicaSnapshot(
+            report, NOW_S - draw(st.floats(0, 4)), draw(st.integers(0, 3)), 0, draw(st.booleans())
+        )
 
     pools = tuple(
         PoolSnapshot(
@@ -78,6 +80,7 @@ def requests(draw: st.DrawFn) -> RequestFeatures:
         max_tokens=draw(st.none() | st.integers(0, 1000)),
         blocks=tuple(Block(draw(st.integers(0, 3)), 100 * (i + 1)) for i in range(draw(st.integers(0, 3)))),
         session=draw(st.none() | st.sampled_from("xy")),
+        first_token_deadline_s=draw(st.none() | st.floats(NOW_S, NOW_S + 20)),
     )
 
 
@@ -87,9 +90,10 @@ def test_every_decision(
     wanted: list[RequestFeatures],
     seed: int,
 ) -> None:
-    """Same seed, same decisions; never silent, draining or tried; no guest takes a place below a floor.
+    """Same seed, same decisions; never silent, draining, broken or tried; no guest goes below a floor.
 
-    And there is a decision whenever an available replica at home is able.
+    There is a decision whenever an available replica at home is able, to wait only where all are full, and
+    never for an answer that is predicted to come too late.
     """
     pools, rules, tried = situation
     policies = [Policy(rules, {}, Random(seed)) for _ in range(2)]
@@ -100,18 +104,26 @@ def test_every_decision(
         home = [p for p in able if features.effort in p.efforts]
         if not isinstance(first, Decision):
             fit = [p for p in home if too_long(p, features) is None]
-            assert first == "InvalidRequest" or not any(healthy(p, rules, NOW_S, tried) for p in fit)
+            if first not in ("InvalidRequest", "DeadlineUnreachable"):
+                assert not any(healthy(p, rules, NOW_S, tried) for p in fit)
+            # What is kept for others is only ever spoken of where there is something to keep.
+            assert first != "FloorKept" or any(healthy(p, rules, NOW_S, tried) for p in able)
             continue
         pool = next(p for p in pools if p.name == first.pool)
         chosen = next(r for r in pool.replicas if r.replica == first.replica)
         assert pool in able
         assert chosen in healthy(pool, rules, NOW_S, tried)
+        assert not chosen.is_broken
+        assert first.waits == (full(chosen, pool, rules) is not None)
+        if first.waits and features.effort in pool.efforts:
+            assert all(full(r, pool, rules) for r in healthy(pool, rules, NOW_S, tried))
+        assert first.predicted is not None
+        if features.first_token_deadline_s is not None:
+            assert NOW_S + first.predicted.ttft_s <= features.first_token_deadline_s
         if features.effort not in pool.efforts:
             assert rules.spill_over or not home or first.reason is Reason.LENGTH
             if Effort.HIGH in pool.efforts:
                 assert chosen.load + 1 <= pool.max_num_seqs * 0.5
-        if first.reason is Reason.SPILL_OVER:
-            assert first.predicted is not None
 
 
 def outcome(
@@ -120,5 +132,5 @@ def outcome(
     """Return the decision, or the name of the error."""
     try:
         return policy.decide(features, pools, NOW_S, tried)
-    except (NoReplica, InvalidRequest) as error:
+    except ApiError as error:
         return type(error).__name__

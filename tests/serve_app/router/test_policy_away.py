@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from serve_app.errors import NoReplica
+from serve_app.errors import FloorKept
 from serve_app.router.policy import Policy
 from serve_app.rules import Rules, Targets
 from serve_app.types import (
@@ -95,9 +95,9 @@ def test_the_floor_for_high(load: int, reason: Reason) -> None:
 
 
 def test_the_floor_holds_when_home_is_down() -> None:
-    """Also when there is nobody else: then there is no replica for it."""
+    """Also when there is nobody else: then the refusal says what is kept, and in which pool."""
     pools = (throughput(), places(latency(("l1", 4, FRESH)), 8))
-    with pytest.raises(NoReplica):
+    with pytest.raises(FloorKept, match="'latency' takes at most 4 of its 8 requests from elsewhere"):
         decide(NONE, pools, SLOW, Random(0))
     assert decide(HIGH, pools, SLOW, Random(0)).pool == "latency"
 

@@ -5,7 +5,14 @@ from dataclasses import replace
 import pytest
 
 from parallel.step_table import StepTable
-from serve_app.router.prediction import Forecast, Outlook, corrections, expected_acceptance, predict
+from serve_app.router.prediction import (
+    GUESSED_ANSWER_TOKENS,
+    Forecast,
+    Outlook,
+    corrections,
+    expected_acceptance,
+    predict,
+)
 from serve_app.types import Effort, PoolSnapshot, ReplicaReport, ReplicaSnapshot
 
 TABLE = StepTable(((0.01, 0.02, 0.03, 0.04), (0.02, 0.04, 0.06, 0.08)), 0.1, 0.001)
@@ -26,48 +33,49 @@ def outlook(report: ReplicaReport, leased: int = 0, leased_tokens: int = 0) -> O
 @pytest.mark.parametrize(
     ("report", "leased", "wanted"),
     [
-        pytest.param(IDLE, 0, Outlook(0, 0.1, 0.001, 0.01), id="idle, nothing measured"),
-        pytest.param(IDLE, 2, Outlook(0, 0.1, 0.001, 0.03), id="two were sent since"),
-        pytest.param(replace(IDLE, num_ongoing=2), 0, Outlook(0, 0.1, 0.001, 0.03), id="two ongoing"),
+        pytest.param(IDLE, 0, (0, 0.1, 0.001, 0.01), id="idle, nothing measured"),
+        pytest.param(IDLE, 2, (0, 0.1, 0.001, 0.03), id="two were sent since"),
+        pytest.param(replace(IDLE, num_ongoing=2), 0, (0, 0.1, 0.001, 0.03), id="two ongoing"),
+        pytest.param(replace(IDLE, prefill_tokens=500), 0, (0.5, 0.1, 0.001, 0.01), id="prompts before it"),
+        pytest.param(replace(IDLE, stalled_s=3.0), 0, (3.0, 0.1, 0.001, 0.01), id="an engine that stands"),
+        pytest.param(MEASURED, 0, (0, 0.2, 0.002, 0.015), id="measured"),
         pytest.param(
-            replace(IDLE, prefill_tokens=500), 0, Outlook(0.5, 0.1, 0.001, 0.01), id="prompts before it"
-        ),
-        pytest.param(
-            replace(IDLE, stalled_s=3.0), 0, Outlook(3.0, 0.1, 0.001, 0.01), id="an engine that stands"
-        ),
-        pytest.param(MEASURED, 0, Outlook(0, 0.2, 0.002, 0.015), id="measured"),
-        pytest.param(
-            replace(MEASURED, num_ongoing=3), 0, Outlook(0, 0.2, 0.002, 0.06), id="measured, another batch"
+            replace(MEASURED, num_ongoing=3), 0, (0, 0.2, 0.002, 0.06), id="measured, another batch"
         ),
         pytest.param(
             replace(MEASURED, num_ongoing=4),
             0,
-            Outlook(100 * 0.06 / 4, 0.2, 0.002, 0.06),
+            (100 * 0.06 / 4, 0.2, 0.002, 0.06),
             id="all places are taken: a quarter of an answer",
         ),
         pytest.param(
             replace(MEASURED, num_ongoing=7),
             0,
-            Outlook(100 * 0.06, 0.2, 0.002, 0.06),
+            (100 * 0.06, 0.2, 0.002, 0.06),
             id="and three wait: a whole answer",
         ),
         pytest.param(
             replace(IDLE, draft_tokens=1, acceptance=(0.6,)),
             0,
-            Outlook(0, 0.1, 0.001, 0.02 / 1.6),
+            (0, 0.1, 0.001, 0.02 / 1.6),
             id="speculating, acceptance measured",
         ),
         pytest.param(
             replace(MEASURED, draft_tokens=1, acceptance=(0.6,)),
             0,
-            Outlook(0, 0.2, 0.002, 0.03 / 0.04 * 0.02),
+            (0, 0.2, 0.002, 0.03 / 0.04 * 0.02),
             id="speculating, time a token measured: acceptance is in it",
         ),
     ],
 )
-def test_outlook(report: ReplicaReport, leased: int, wanted: Outlook) -> None:
+def test_outlook(report: ReplicaReport, leased: int, wanted: tuple[float, ...]) -> None:
     """Worked out by hand from the module's formulas."""
-    assert outlook(report, leased) == pytest.approx(wanted)
+    *times, turn_s = outlook(report, leased)
+    assert times == pytest.approx(list(wanted))
+    answer_tokens = report.answer_tokens or GUESSED_ANSWER_TOKENS
+    assert turn_s == pytest.approx(answer_tokens * times[-1] / 4), (
+        "a quarter of an answer: it has four places"
+    )
 
 
 def test_prompts_that_were_sent_since() -> None:
@@ -77,8 +85,11 @@ def test_prompts_that_were_sent_since() -> None:
 
 def test_predict() -> None:
     """Wait, then the rest of the prompt, then the answer."""
-    predicted = predict(Outlook(1.0, 0.1, 0.001, 0.02), 400, 50)
-    assert predicted == pytest.approx((1.0, 1.5, 0.02, 2.5))
+    seen = Outlook(1.0, 0.1, 0.001, 0.02, turn_s=0.25)
+    assert predict(seen, 400, 50) == pytest.approx((1.0, 1.5, 0.02, 2.5))
+    assert predict(seen, 400, 50, num_ahead=4) == pytest.approx((2.0, 2.5, 0.02, 3.5)), (
+        "a turn for each of them"
+    )
 
 
 def test_who_has_measured_nothing_is_like_its_pool() -> None:
