@@ -51,7 +51,9 @@ def build(scenario: Scenario) -> dict[str, Built]:
 
 def _engine_part(pool: Pool) -> Pool:
     """Return the pool less what its engines do not depend on, so that equal engines are built once."""
-    return pool.model_copy(update={"replicas": 1, "autoscaling": None, "efforts": ()})
+    return pool.model_copy(
+        update={"replicas": 1, "autoscaling": None, "efforts": (), "max_queued_requests": 1}
+    )
 
 
 @lru_cache(maxsize=32)

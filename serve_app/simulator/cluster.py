@@ -1,26 +1,30 @@
 """What happens to each request of a scenario, event by event?
 
-The production policy decides about every request, on reports as old as in production. It decides for the
-whole cluster, as a single ingress replica would. There is no admission: requests wait in the engines.
+The production policy decides about every request, on reports as old as in production, and the production
+admission lets those wait that there is no place for. Both see the whole cluster, as a single ingress replica
+would.
 """
 
 import heapq
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from itertools import count
 from random import Random
 
-from serve_app.errors import InvalidRequest, NoReplica
+from serve_app.errors import ApiError, DeadlineUnreachable, Overloaded
+from serve_app.router.admission import Admission, Turn
+from serve_app.router.admission_queue import Waiting
 from serve_app.router.policy import Policy
 from serve_app.simulator.arrivals import Arrival, arrivals
 from serve_app.simulator.autoscaling import wanted
-from serve_app.simulator.build import Built, build
+from serve_app.simulator.build import build
 from serve_app.simulator.engine import Sequence, SimulatedEngine
+from serve_app.simulator.pool import SimulatedPool
 from serve_app.simulator.scenario import Closed, Failure, Scenario
-from serve_app.types import PoolSnapshot, ReplicaSnapshot, RequestFeatures
+from serve_app.types import PoolSnapshot, RequestFeatures
 
 
 class Outcome(StrEnum):
@@ -31,6 +35,10 @@ class Outcome(StrEnum):
     """Its replica died after the first token."""
     REFUSED = "refused"
     """No replica was there, or none could ever hold it."""
+    SHED = "shed"
+    """The queue was full, or what was left was kept for others."""
+    LATE = "late"
+    """Its client would have left, or has left, before the first token."""
 
 
 @dataclass(slots=True)
@@ -60,48 +68,6 @@ class Result:
     """The fullest cache that any replica of a pool had, as a share of it."""
 
 
-@dataclass
-class _Pool:
-    built: Built
-    engines: dict[str, SimulatedEngine] = field(default_factory=dict)
-    snapshots: dict[str, ReplicaSnapshot] = field(default_factory=dict)
-    num_starting: int = 0
-    kv_most: int = 0
-    gpu_s: float = 0.0
-    _names: Iterator[int] = field(default_factory=count)
-    _known: PoolSnapshot | None = None
-
-    def start(self, now_s: float, since_s: float) -> None:
-        """Add a replica that has held its GPUs since `since_s`."""
-        name = f"{self.built.traits.name}-{next(self._names)}"
-        engine = self.engines[name] = SimulatedEngine(name, self.built.spec, since_s)
-        self.observe(engine, now_s)
-
-    def stop(self, engine: SimulatedEngine, now_s: float) -> None:
-        """Take a replica away."""
-        del self.engines[engine.name]
-        del self.snapshots[engine.name]
-        self._known = None
-        self.kv_most = max(self.kv_most, engine.kv_most)
-        self.gpu_s += (now_s - engine.started_s) * engine.spec.num_gpus
-
-    def observe(self, engine: SimulatedEngine, now_s: float) -> None:
-        self.snapshots[engine.name] = ReplicaSnapshot(engine.report(), now_s)
-        self._known = None
-
-    def lease(self, replica: str, num_tokens: int) -> None:
-        known = self.snapshots[replica]
-        self.snapshots[replica] = replace(
-            known, num_leased=known.num_leased + 1, leased_tokens=known.leased_tokens + num_tokens
-        )
-        self._known = None
-
-    def snapshot(self) -> PoolSnapshot:
-        if self._known is None:
-            self._known = replace(self.built.traits, replicas=tuple(self.snapshots.values()))
-        return self._known
-
-
 class Simulation:
     """One run; `progress` is called with the number of requests that ended since the last call."""
 
@@ -109,9 +75,11 @@ class Simulation:
         self._scenario = scenario
         self._progress = progress
         built = build(scenario)
-        self._pools = {name: _Pool(one) for name, one in built.items()}
+        self._pools = {name: SimulatedPool(one) for name, one in built.items()}
         tables = {name: one.table for name, one in built.items()}
-        self._policy = Policy(scenario.router.rules(), tables, Random(scenario.seed + 1))
+        policy = Policy(scenario.router.rules(), tables, Random(scenario.seed + 1))
+        max_queued = {name: pool.max_queued_requests for name, pool in scenario.pools.items()}
+        self._admission = Admission[int](policy, max_queued)
         self._records: list[Record] = []
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
@@ -171,18 +139,40 @@ class Simulation:
         self._route(len(self._records) - 1, ())
 
     def _route(self, number: int, tried: tuple[str, ...]) -> None:
-        record = self._records[number]
-        arrival = record.arrival
-        features = RequestFeatures(arrival.effort, prompt_tokens=arrival.prompt_tokens, stream=True)
-        pools = [pool.snapshot() for pool in self._pools.values()]
+        arrival = self._records[number].arrival
+        patience_s = self._scenario.efforts.of(arrival.effort).patience_s
+        features = RequestFeatures(
+            arrival.effort,
+            prompt_tokens=arrival.prompt_tokens,
+            stream=True,
+            first_token_deadline_s=None if patience_s is None else arrival.at_s + patience_s,
+        )
+        waiting = Waiting(features, arrival.at_s, number, tried)
         try:
-            decision = self._policy.decide(features, pools, self._now_s, tried)
-        except (NoReplica, InvalidRequest):
-            self._end(number, Outcome.REFUSED)
+            decision, left = self._admission.offer(waiting, self._snapshots(), self._now_s)
+        except ApiError as error:
+            self._end(number, _refusal(error))
             return
-        pool = self._pools[decision.pool]
-        record.pool, record.reason = decision.pool, decision.reason
-        engine = pool.engines[decision.replica]
+        if left:
+            self._carry_out(left)
+        if decision.waits:
+            self._look(decision.pool)
+        else:
+            self._carry_out(Turn(waiting, decision))
+
+    def _look(self, pool: str) -> None:
+        """Let those go on that wait for a place and have their turn."""
+        while turn := self._admission.next_turn(pool, self._snapshots(), self._now_s):
+            self._carry_out(turn)
+
+    def _carry_out(self, turn: Turn[int]) -> None:
+        number, outcome = turn.waiting.ticket, turn.outcome
+        if isinstance(outcome, ApiError):
+            self._end(number, _refusal(outcome))
+            return
+        record, pool = self._records[number], self._pools[outcome.pool]
+        arrival, engine = record.arrival, pool.engines[outcome.replica]
+        record.pool, record.reason = outcome.pool, outcome.reason
         try:
             engine.add(Sequence(number, arrival.prompt_tokens, arrival.answer_tokens), self._now_s)
         except ValueError:
@@ -191,21 +181,29 @@ class Simulation:
         pool.lease(engine.name, arrival.prompt_tokens)
         self._schedule(pool, engine)
 
-    def _schedule(self, pool: _Pool, engine: SimulatedEngine) -> None:
+    def _snapshots(self) -> list[PoolSnapshot]:
+        return [pool.snapshot() for pool in self._pools.values()]
+
+    def _schedule(self, pool: SimulatedPool, engine: SimulatedEngine) -> None:
         """Look at the engine again when its plan ends, unless it has another one by then."""
         if engine.ends_s < math.inf:
             version = engine.version
             self._at(engine.ends_s, partial(self._advance, pool, engine, version))
 
-    def _advance(self, pool: _Pool, engine: SimulatedEngine, version: int) -> None:
+    def _advance(self, pool: SimulatedPool, engine: SimulatedEngine, version: int) -> None:
         if engine.version != version:
             return
-        for sequence in engine.advance():
+        name, done = pool.built.traits.name, engine.advance()
+        self._schedule(pool, engine)
+        for sequence in done:
             self._records[sequence.number].first_s = sequence.first_s
+            pool.release(engine.name)
+            self._admission.ended(name, self._now_s)
             self._end(sequence.number, Outcome.ANSWERED)
         if engine.is_draining and not engine.num_ongoing:
             pool.stop(engine, self._now_s)
-        self._schedule(pool, engine)
+        if done:
+            self._look(name)
 
     def _end(self, number: int, outcome: Outcome) -> None:
         record = self._records[number]
@@ -221,6 +219,8 @@ class Simulation:
         for pool in self._pools.values():
             for engine in pool.engines.values():
                 pool.observe(engine, self._now_s)
+        for name in self._pools:
+            self._look(name)
         self._at(self._now_s + self._scenario.router.report_period_s, self._observe)
 
     def _fail(self, failure: Failure) -> None:
@@ -240,7 +240,7 @@ class Simulation:
                 self._records[sequence.number].first_s = sequence.first_s
                 self._end(sequence.number, Outcome.BROKEN)
 
-    def _started(self, pool: _Pool, since_s: float) -> None:
+    def _started(self, pool: SimulatedPool, since_s: float) -> None:
         pool.num_starting -= 1
         pool.start(self._now_s, since_s)
 
@@ -262,6 +262,12 @@ class Simulation:
             if not engine.num_ongoing:
                 pool.stop(engine, self._now_s)
         self._at(self._now_s + scaling.period_s, partial(self._scale, name))
+
+
+def _refusal(error: ApiError) -> Outcome:
+    if isinstance(error, DeadlineUnreachable):
+        return Outcome.LATE
+    return Outcome.SHED if isinstance(error, Overloaded) else Outcome.REFUSED
 
 
 def simulate(scenario: Scenario, progress: Callable[[int], object] = lambda _: None) -> Result:

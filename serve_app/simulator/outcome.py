@@ -140,7 +140,7 @@ def as_text(summaries: Mapping[str, Summary]) -> str:
         groups = [one.efforts[effort.value] for one in all_of]
         row(f"{effort.value}: requests", (str(group.num_requests) for group in groups))
         row("  within targets", (f"{group.met_share:.1%}" for group in groups))
-        for outcome in (Outcome.BROKEN, Outcome.REFUSED):
+        for outcome in (Outcome.BROKEN, Outcome.REFUSED, Outcome.SHED, Outcome.LATE):
             if any(group.outcomes.get(outcome) for group in groups):
                 row(f"  {outcome.value}", (str(group.outcomes.get(outcome, 0)) for group in groups))
         for name, label, scale in (

@@ -81,6 +81,8 @@ class Kind(Frozen):
     share: Share
     prompt: Length = Length(median=1024)
     answer: Length = Length(median=512)
+    patience_s: PositiveSeconds | None = None
+    """How long clients wait for a first token, as they tell the router; None: for ever."""
 
 
 class Efforts(Frozen):
@@ -88,6 +90,10 @@ class Efforts(Frozen):
 
     none: Kind = Kind(share=0.5)
     high: Kind = Kind(share=0.5)
+
+    def of(self, effort: Effort) -> Kind:
+        """Return the requests of one effort."""
+        return self.high if effort is Effort.HIGH else self.none
 
     @model_validator(mode="after")
     def _shares_add_up(self) -> Self:
@@ -155,6 +161,8 @@ class Pool(Frozen):
     plan: Plan = Plan()
     max_num_seqs: Positive = 256
     max_num_batched_tokens: Positive = 8192
+    max_queued_requests: Positive = 1024
+    """Requests that may wait for a place, as in a serve file."""
     gpu_memory_utilization: Annotated[float, Field(gt=0, lt=1)] = 0.92
     speculation: Speculation | None = None
     autoscaling: Autoscaling | None = None

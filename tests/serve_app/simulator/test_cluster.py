@@ -5,10 +5,11 @@ from statistics import fmean
 
 import pytest
 
-from serve_app.simulator.cluster import Outcome, Simulation, simulate
+from serve_app.simulator.cluster import Outcome, Record, Simulation, simulate
 from serve_app.simulator.outcome import times_of
 from tests.serve_app.simulator.small import EAGLE, TWO_POOLS, scenario
 
+BURSTS = {"kind": "bursts", "rate_per_s": 2, "every_s": 5, "size": 60}
 SCALING = {"max_replicas": 3, "target_ongoing_requests": 2, "period_s": 2, "start_s": 3}
 
 
@@ -83,6 +84,48 @@ def test_autoscaling_adds_and_takes_away() -> None:
     assert sum(fixed.gpu_s.values()) < sum(scaled.gpu_s.values()) < 3 * sum(fixed.gpu_s.values())
     slow = [max(times_of(record)[2] for record in result.records) for result in (fixed, scaled)]
     assert slow[1] < slow[0]
+
+
+def test_what_has_no_place_waits_at_the_ingress() -> None:
+    """No engine is given more than its places, whatever comes at once."""
+    most: list[int] = []
+
+    class Watched(Simulation):
+        def _observe(self) -> None:
+            most.append(max(e.num_ongoing for e in self._pools["latency"].engines.values()))
+            super()._observe()
+
+    result = Watched(scenario(arrivals=BURSTS)).run()
+    assert max(most) == TWO_POOLS["latency"]["max_num_seqs"]
+    assert all(record.outcome is Outcome.ANSWERED for record in result.records)
+
+
+def test_a_full_queue_sheds() -> None:
+    """What is more than may wait is shed, at once; the others are answered."""
+    pools = {name: pool | {"max_queued_requests": 5} for name, pool in TWO_POOLS.items()}
+    result = simulate(scenario(arrivals=BURSTS, pools=pools, router={"spill_over": False}))
+    shed = [record for record in result.records if record.outcome is Outcome.SHED]
+    assert shed
+    assert all(record.end_s == record.arrival.at_s for record in shed)
+    assert {record.outcome for record in result.records} == {Outcome.SHED, Outcome.ANSWERED}
+
+
+def test_impatient_clients() -> None:
+    """Who would wait too long is told so at once, or leaves the queue."""
+    high = {"share": 0.5, "prompt": {"median": 512}, "answer": {"median": 128}}
+    patient, hasty = (
+        simulate(scenario(arrivals=BURSTS, efforts={"none": {"share": 0.5}, "high": high | more}))
+        for more in ({}, {"patience_s": 1.0})
+    )
+    late = [record for record in hasty.records if record.outcome is Outcome.LATE]
+    assert late
+    assert all(record.arrival.effort == "high" for record in late)
+    assert all(record.end_s - record.arrival.at_s <= 1.2 for record in late)
+
+    def slowest_s(records: tuple[Record, ...]) -> float:
+        return max(times_of(r)[0] for r in records if r.arrival.effort == "high" and r.outcome == "answered")
+
+    assert slowest_s(hasty.records) < min(2.0, slowest_s(patient.records))
 
 
 def one_at_a_time(rate_per_s: float, duration_s: float) -> Simulation:
