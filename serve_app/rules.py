@@ -64,9 +64,9 @@ class Admission:
     places: float = 1.0
     """Share of a replica's places that are taken before requests wait at the ingress."""
     first: Effort | None = Effort.HIGH
-    """The effort that is served first and shed last: a step of rank above the other."""
+    """The effort that is served first and shed last: a step of precedence above the other."""
     aging_s: float = 10.0
-    """So many seconds of waiting are worth a step of rank."""
+    """So many seconds of waiting are worth a step of precedence."""
     retry_share: float = 0.2
     """Retries over requests."""
 

@@ -1,13 +1,13 @@
 """Who of those that wait for a place is next, and who has to leave when too many wait?
 
-A request's rank is its tenant's priority, and one more if its effort goes first (`rules.Admission.first`). A
-step of rank is worth `aging_s` seconds of waiting: next is the rank whose oldest request has the least
+A request's precedence is its tenant's priority, and one more if its effort goes first (`Admission.first`).
+A step of it is worth `aging_s` seconds of waiting: next is the precedence whose oldest request has the least
 
-    since_s - aging_s * rank
+    since_s - aging_s * precedence
 
-so that nobody is overtaken by a request of another rank that came more than aging_s * (difference of ranks)
-later. Within a rank tenants take turns, and each one's requests go in the order in which they came. A full
-queue drops from its lowest rank the newest request of the tenant that has most there.
+so that nobody is overtaken by a request of higher precedence that came more than `aging_s` a step later.
+Within one, tenants take turns, and each one's requests go in the order in which they came. A full queue drops
+from its lowest precedence the newest request of the tenant that has most there.
 
 No clock and no I/O: the ingress and the simulator run the same code.
 """
@@ -46,8 +46,8 @@ class AdmissionQueue(Generic[T]):
     def __init__(self, rules: Admission, max_num: int) -> None:
         self.max_num = max_num
         self._rules = rules
-        self._ranks: dict[int, dict[str, list[Waiting[T]]]] = {}
-        """By rank and tenant, the oldest first; the tenant whose turn it is comes first."""
+        self._lines: dict[int, dict[str, list[Waiting[T]]]] = {}
+        """By precedence and tenant, the oldest first; the tenant whose turn it is comes first."""
         self._num_by_effort: Counter[Effort] = Counter()
         self._gives_up_s = math.inf
         """No client gives up before that."""
@@ -56,7 +56,7 @@ class AdmissionQueue(Generic[T]):
         return self._num_by_effort.total()
 
     def __iter__(self) -> Iterator[Waiting[T]]:
-        for tenants in self._ranks.values():
+        for tenants in self._lines.values():
             for line in tenants.values():
                 yield from line
 
@@ -67,19 +67,19 @@ class AdmissionQueue(Generic[T]):
         """Return how many of that effort wait."""
         return self._num_by_effort[effort]
 
-    def rank(self, features: RequestFeatures) -> int:
+    def precedence(self, features: RequestFeatures) -> int:
         """Return how important a request is; more goes first and is dropped last."""
         return features.priority + (features.effort is self._rules.first)
 
     def add(self, waiting: Waiting[T]) -> Waiting[T] | None:
         """Let a request wait; return the one that has to leave for it, maybe itself, or None."""
-        tenants = self._ranks.setdefault(self.rank(waiting.features), {})
+        tenants = self._lines.setdefault(self.precedence(waiting.features), {})
         insort(tenants.setdefault(waiting.features.tenant, []), waiting, key=_since_s)
         self._num_by_effort[waiting.features.effort] += 1
         self._gives_up_s = min(self._gives_up_s, waiting.features.gives_up_s)
         if len(self) <= self.max_num:
             return None
-        lowest = self._ranks[min(self._ranks)]
+        lowest = self._lines[min(self._lines)]
         # Among equals it is the newcomer: whoever has come before it keeps the place.
         most = max(lowest.values(), key=lambda line: (len(line), line[-1].since_s, line[-1] is waiting))
         dropped = most[-1]
@@ -88,44 +88,44 @@ class AdmissionQueue(Generic[T]):
 
     def remove(self, waiting: Waiting[T]) -> bool:
         """Take a request out whose turn it need not be; return whether it was there."""
-        rank, tenant = self.rank(waiting.features), waiting.features.tenant
-        line = self._ranks.get(rank, {}).get(tenant, [])
+        precedence, tenant = self.precedence(waiting.features), waiting.features.tenant
+        line = self._lines.get(precedence, {}).get(tenant, [])
         if waiting not in line:
             return False
         line.remove(waiting)
         self._num_by_effort[waiting.features.effort] -= 1
         if not line:
-            del self._ranks[rank][tenant]
-        if not self._ranks[rank]:
-            del self._ranks[rank]
+            del self._lines[precedence][tenant]
+        if not self._lines[precedence]:
+            del self._lines[precedence]
         return True
 
     def first(self) -> Waiting[T] | None:
         """Return the next one; it keeps its place until `served`."""
-        if not self._ranks:
+        if not self._lines:
             return None
-        rank = min(self._ranks, key=self._key_s)
-        return next(iter(self._ranks[rank].values()))[0]
+        precedence = min(self._lines, key=self._key_s)
+        return next(iter(self._lines[precedence].values()))[0]
 
     def served(self, waiting: Waiting[T]) -> None:
         """Take out the request that was first; it is the next tenant's turn."""
-        rank, tenant = self.rank(waiting.features), waiting.features.tenant
+        precedence, tenant = self.precedence(waiting.features), waiting.features.tenant
         self.remove(waiting)
-        if line := self._ranks.get(rank, {}).pop(tenant, None):
-            self._ranks[rank][tenant] = line
+        if line := self._lines.get(precedence, {}).pop(tenant, None):
+            self._lines[precedence][tenant] = line
 
     def num_ahead(self, features: RequestFeatures, now_s: float) -> int:
         """Return how many would be served before such a request if it came now, and nobody came after it."""
-        mine, number = self.rank(features), 0
-        for rank, tenants in self._ranks.items():
-            if rank > mine:
+        mine, number = self.precedence(features), 0
+        for precedence, tenants in self._lines.items():
+            if precedence > mine:
                 number += sum(map(len, tenants.values()))
-            elif rank == mine:
+            elif precedence == mine:
                 turns = len(tenants.get(features.tenant, ())) + 1
                 others = (line for tenant, line in tenants.items() if tenant != features.tenant)
                 number += turns - 1 + sum(min(len(line), turns) for line in others)
             else:
-                before_s = now_s - self._rules.aging_s * (mine - rank)
+                before_s = now_s - self._rules.aging_s * (mine - precedence)
                 number += sum(bisect_right(line, before_s, key=_since_s) for line in tenants.values())
         return number
 
@@ -139,6 +139,6 @@ class AdmissionQueue(Generic[T]):
         self._gives_up_s = min(later, default=math.inf)
         return overdue
 
-    def _key_s(self, rank: int) -> float:
-        oldest_s = min(line[0].since_s for line in self._ranks[rank].values())
-        return oldest_s - self._rules.aging_s * rank
+    def _key_s(self, precedence: int) -> float:
+        oldest_s = min(line[0].since_s for line in self._lines[precedence].values())
+        return oldest_s - self._rules.aging_s * precedence

@@ -55,7 +55,7 @@ def served(from_queue: AdmissionQueue[int]) -> list[int]:
     ids=["as they came", "high first", "but who waited long", "priority", "is worth more steps", "turns"],
 )
 def test_order(requests: Sequence[Waiting[int]], order: list[int]) -> None:
-    """By rank and waiting, tenants in turns."""
+    """By precedence and waiting, tenants in turns."""
     assert served(queue(*requests)) == order
 
 
@@ -76,10 +76,10 @@ def test_which_effort_goes_first(first: Effort | None, order: list[int]) -> None
         ([waiting(1, tenant="a"), waiting(2, tenant="b")], waiting(3, since_s=2, tenant="c"), 3),
         ([waiting(1), waiting(2, since_s=5)], waiting(3, since_s=3), 2),
     ],
-    ids=["newest", "less important", "newcomer is", "one rank down", "tenant with most", "fair", "retried"],
+    ids=["newest", "less important", "newcomer is", "one step down", "tenant with most", "fair", "retried"],
 )
 def test_who_leaves_a_full_queue(there: Sequence[Waiting[int]], comes: Waiting[int], leaves: int) -> None:
-    """The newest of the lowest rank, of the tenant with most there."""
+    """The newest of the lowest precedence, of the tenant with most there."""
     full = queue(*there, max_num=2)
     dropped = full.add(comes)
     assert dropped is not None
@@ -120,7 +120,7 @@ def test_nobody_is_lost_or_served_twice(
 ) -> None:
     """Each request is served, dropped, or leaves, once; never more wait than may; counts are right.
 
-    Whoever is dropped is of no higher rank than any that stays.
+    Whoever is dropped is of no higher precedence than any that stays.
     """
     made, now_s, ends = AdmissionQueue[int](RULES, max_num), 0.0, Counter[int]()
     there: dict[int, Waiting[int]] = {}
@@ -131,8 +131,8 @@ def test_nobody_is_lost_or_served_twice(
             there[number] = waiting(number, effort, now_s, tenant, priority)
             gone = made.add(there[number])
             if gone:
-                lowest = min(made.rank(one.features) for one in there.values())
-                assert made.rank(gone.features) == lowest
+                lowest = min(made.precedence(one.features) for one in there.values())
+                assert made.precedence(gone.features) == lowest
         elif what == "serve" and (gone := made.first()):
             made.served(gone)
         elif what == "leave" and there:
@@ -151,9 +151,9 @@ def test_nobody_is_lost_or_served_twice(
 @settings(deadline=None)
 @given(events)
 def test_nobody_starves(steps: list[tuple[str, Effort, str, int, float]]) -> None:
-    """Who is served while another waits came at most `aging_s` a step of rank later, or it was a turn.
+    """Who is served while another waits came at most `aging_s` a step of precedence later, or it was a turn.
 
-    Of one tenant and rank, nobody is overtaken at all.
+    Of one tenant and precedence, nobody is overtaken at all.
     """
     made, now_s = AdmissionQueue[int](RULES, 1000), 0.0
     for number, (what, effort, tenant, priority, pause_s) in enumerate(steps):
@@ -162,11 +162,13 @@ def test_nobody_starves(steps: list[tuple[str, Effort, str, int, float]]) -> Non
             made.add(waiting(number, effort, now_s, tenant, priority))
         elif first := made.first():
             oldest_s = min(
-                one.since_s for one in made if made.rank(one.features) == made.rank(first.features)
+                one.since_s
+                for one in made
+                if made.precedence(one.features) == made.precedence(first.features)
             )
             made.served(first)
             for other in made:
-                steps_up = made.rank(first.features) - made.rank(other.features)
+                steps_up = made.precedence(first.features) - made.precedence(other.features)
                 if steps_up:
                     assert oldest_s - other.since_s <= RULES.aging_s * steps_up
                 elif other.features.tenant == first.features.tenant:
