@@ -215,3 +215,18 @@ async def test_a_length_that_only_the_replica_knows(pool: Pool, monkeypatch: pyt
     monkeypatch.setattr(pool.backend, "reports", reports)
     await pool.refresh()
     assert pool.snapshot().max_model_len == 2048
+
+
+async def test_what_has_ended_since_counts_no_more(pool: Pool, backend: ScriptedBackend) -> None:
+    """A place is free at once when a lease ends; never less is counted than this observer itself holds."""
+    backend.num_ongoing["a"] = 0
+    await pool.refresh()
+    leases = [pool.acquire("a", CALL) for _ in range(3)]
+    await pool.refresh()
+    assert pool.snapshot().replicas[0].load == 3, "the report came before the requests"
+    leases[0].release()
+    assert pool.snapshot().replicas[0].load == 2
+    backend.num_ongoing["a"] = 5
+    await pool.refresh()
+    leases[1].release()
+    assert pool.snapshot().replicas[0].load == 4, "three of them are others'"

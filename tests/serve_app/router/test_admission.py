@@ -1,78 +1,23 @@
 """Admission: who goes now, who waits, who is refused, and when is the next one's turn?"""
 
 from dataclasses import replace
-from random import Random
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from serve_app.errors import (
-    ApiError,
     DeadlineUnreachable,
     Displaced,
     FloorKept,
     NoReplica,
     QueueFull,
 )
-from serve_app.router.admission import ABSENT_PATIENCE_S, Admission
+from serve_app.router.admission import ABSENT_PATIENCE_S
 from serve_app.router.admission_queue import Waiting
-from serve_app.router.policy import Policy
 from serve_app.rules import Admission as RuledAdmission
 from serve_app.rules import Rules
-from serve_app.types import Decision, Effort, PoolSnapshot, Reason, ReplicaReport, ReplicaSnapshot
-from serve_app.types import RequestFeatures as Features
+from serve_app.types import Decision, Effort, Reason, ReplicaReport
+from tests.serve_app.router.small import PLACES, RULES, Small
 from tests.serve_app.router.states import HIGH, NONE, NOW_S
-
-RULES = Rules(max_age_s=float("inf"), targets={})
-PLACES = 4
-
-
-class Small:
-    """A throughput and a latency pool of one replica of four places each, and who has them."""
-
-    def __init__(self, rules: Rules = RULES, max_queued: int = 10, seed: int = 0) -> None:
-        self.held = {"throughput": 0, "latency": 0}
-        self.efforts = {"throughput": frozenset({Effort.NONE}), "latency": frozenset({Effort.HIGH})}
-        self.down: set[str] = set()
-        self.measured = ReplicaReport("", batch_size=4, per_token_s=0.01, answer_tokens=100.0)
-        queued = dict.fromkeys(self.held, max_queued)
-        self.admission = Admission[int](Policy(rules, {}, Random(seed)), queued)
-
-    def pools(self) -> list[PoolSnapshot]:
-        """Return what is known of the pools."""
-        return [
-            PoolSnapshot(
-                name,
-                self.efforts[name],
-                ()
-                if name in self.down
-                else (ReplicaSnapshot(replace(self.measured, replica=f"{name}-1", num_ongoing=number)),),
-                max_num_seqs=PLACES,
-            )
-            for name, number in self.held.items()
-        ]
-
-    def offer(self, ticket: int, features: Features = NONE, now_s: float = NOW_S) -> Decision:
-        """Offer a request, and take its place if it gets one."""
-        decision, self.left = self.admission.offer(Waiting(features, now_s, ticket), self.pools(), now_s)
-        if not decision.waits:
-            self.held[decision.pool] += 1
-        return decision
-
-    def turns(self, pool: str, now_s: float = NOW_S) -> list[tuple[int, Decision | ApiError]]:
-        """Let everybody go whose turn it is."""
-        found = []
-        while turn := self.admission.next_turn(pool, self.pools(), now_s):
-            if isinstance(turn.outcome, Decision):
-                self.held[turn.outcome.pool] += 1
-            found.append((turn.waiting.ticket, turn.outcome))
-        return found
-
-    def end(self, pool: str, now_s: float = NOW_S) -> None:
-        """Let one request of the pool end."""
-        self.held[pool] -= 1
-        self.admission.ended(pool, now_s)
 
 
 def full(**settings: object) -> Small:
@@ -252,93 +197,3 @@ def test_withdrawn() -> None:
     small.admission.withdraw(gone)
     small.end("throughput")
     assert [ticket for ticket, _ in small.turns("throughput")] == [2]
-
-
-steps = st.lists(
-    st.tuples(
-        st.sampled_from(["come", "come", "come", "end", "end", "down", "up", "leave"]),
-        st.sampled_from(Effort),
-        st.sampled_from("ab"),
-        st.integers(0, 1),
-        st.floats(0, 3),
-        st.none() | st.floats(0.1, 30),
-    ),
-    max_size=60,
-)
-
-
-@settings(deadline=None)
-@given(steps, st.integers(0, 5), st.integers(0, 2**32))
-def test_everyone_ends_once(
-    happenings: list[tuple[str, Effort, str, int, float, float | None]], max_queued: int, seed: int
-) -> None:
-    """Served or refused, once; never more in a pool than its places, nor than its floor leaves to others.
-
-    Two runs with one seed are the same, and once all is up and idle again, nobody waits.
-    """
-    first, again = (played(happenings, max_queued, seed) for _ in range(2))
-    assert first == again
-
-
-def played(
-    happenings: list[tuple[str, Effort, str, int, float, float | None]], max_queued: int, seed: int
-) -> dict[int, str]:
-    """Play what happens; return how each request ended."""
-    small, now_s, ends = Small(Rules(max_age_s=float("inf")), max_queued, seed), NOW_S, dict[int, str]()
-    there: dict[str, list[Effort]] = {name: [] for name in small.held}
-    waiting: dict[int, Waiting[int]] = {}
-
-    def end(ticket: int, outcome: Decision | ApiError, effort: Effort) -> None:
-        assert ticket not in ends
-        ends[ticket] = outcome.pool if isinstance(outcome, Decision) else outcome.code
-        waiting.pop(ticket, None)
-        if isinstance(outcome, Decision):
-            small.held[outcome.pool] += 1
-            there[outcome.pool].append(effort)
-
-    def look() -> None:
-        for pool in small.held:
-            while turn := small.admission.next_turn(pool, small.pools(), now_s):
-                end(turn.waiting.ticket, turn.outcome, turn.waiting.features.effort)
-
-    for number, (what, effort, tenant, priority, pause_s, patience_s) in enumerate(happenings):
-        now_s += pause_s
-        pool = "throughput" if effort is Effort.NONE else "latency"
-        if what == "come":
-            deadline_s = None if patience_s is None else now_s + patience_s
-            features = Features(effort, tenant=tenant, priority=priority, first_token_deadline_s=deadline_s)
-            one = waiting[number] = Waiting(features, now_s, number)
-            try:
-                decision, left = small.admission.offer(one, small.pools(), now_s)
-            except ApiError as error:
-                end(number, error, effort)
-            else:
-                if not decision.waits:
-                    end(number, decision, effort)
-                if left:
-                    end(left.waiting.ticket, left.outcome, left.waiting.features.effort)
-        elif what == "end" and there[pool]:
-            there[pool].pop()
-            small.end(pool, now_s)
-        elif what == "leave" and waiting:
-            gone = min(waiting)
-            small.admission.withdraw(waiting.pop(gone))
-            ends[gone] = "left"
-        elif what in ("down", "up"):
-            (small.down.add if what == "down" else small.down.discard)(pool)
-        look()
-        assert sum(map(len, small.admission.queues.values())) == len(waiting)
-        assert all(len(queue) <= max_queued for queue in small.admission.queues.values())
-        assert all(number <= PLACES for number in small.held.values())
-        assert there["latency"].count(Effort.NONE) <= PLACES // 2
-
-    small.down, now_s = set(), now_s + 0.1
-    for _ in range(len(happenings) + 1):
-        for pool in small.held:
-            while there[pool]:
-                there[pool].pop()
-                small.end(pool, now_s)
-        look()
-    assert not waiting
-    assert set(ends) == {i for i, happening in enumerate(happenings) if happening[0] == "come"}
-    return ends
