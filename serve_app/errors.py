@@ -169,8 +169,15 @@ class Overloaded(ApiError):
     type = "service_unavailable_error"
     code = "overloaded"
 
-    def __init__(self, message: str, *, pool: str) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        message: str,
+        *,
+        pool: str,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, param=param, headers=headers)
         self.pool = pool
 
     def come_back_in(self, seconds: int) -> None:

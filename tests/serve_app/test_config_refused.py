@@ -62,8 +62,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"router.spill": True}, "router.spill: unknown key; did you mean 'spill_over'?"),
     (
         {"router.zzz": 1},
-        "router.zzz: unknown key; known: answer_tokens, avoid_speculation, floors, hysteresis, max_age_s, "
-        "prefer, report_period_s, spill_over, targets, weights",
+        "router.zzz: unknown key; known: admission, answer_tokens, avoid_speculation, floors, hysteresis, "
+        "max_age_s, prefer, report_period_s, spill_over, targets, weights",
     ),
     ({"ingress.replica": 1}, "ingress.replica: unknown key; did you mean 'replicas'?"),
     ({f"{IMAGES}.http": True}, f"{IMAGES}.http: unknown key; did you mean 'https'?"),

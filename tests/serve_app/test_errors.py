@@ -1,5 +1,7 @@
 """The error tree: its drawing, and what a client sees of each class."""
 
+from typing import Any
+
 import pytest
 
 from serve_app import errors
@@ -17,6 +19,11 @@ TABLE: list[tuple[type[ApiError], int, str, str]] = [
     (errors.Forbidden, 403, "permission_error", "not_allowed"),
     (errors.RateLimited, 429, "rate_limit_error", "rate_limit_exceeded"),
     (errors.NoReplica, 503, "service_unavailable_error", "no_healthy_replica"),
+    (errors.Overloaded, 503, "service_unavailable_error", "overloaded"),
+    (errors.QueueFull, 503, "service_unavailable_error", "queue_full"),
+    (errors.Displaced, 503, "service_unavailable_error", "displaced"),
+    (errors.FloorKept, 503, "service_unavailable_error", "floor_kept"),
+    (errors.DeadlineUnreachable, 503, "service_unavailable_error", "deadline_unreachable"),
     (errors.PoolBusy, 503, "service_unavailable_error", "pool_busy"),
     (errors.ReplicaLost, 502, "server_error", "replica_lost"),
     (errors.AnswerTimeout, 504, "timeout_error", "answer_timeout"),
@@ -32,7 +39,8 @@ def subclasses(root: type[VenturiError]) -> set[type[VenturiError]]:
 @pytest.mark.parametrize(("error", "status", "kind", "code"), TABLE)
 def test_what_a_client_sees(error: type[ApiError], status: int, kind: str, code: str) -> None:
     """Each class has its status, and OpenAI's four fields in the body."""
-    raised = error("what went wrong", param="model")
+    more: dict[str, Any] = {"pool": "latency"} if issubclass(error, errors.Overloaded) else {}
+    raised = error("what went wrong", param="model", **more)
     assert raised.status == status
     assert raised.body() == {
         "error": {"message": "what went wrong", "type": kind, "param": "model", "code": code}
@@ -45,6 +53,14 @@ def test_headers_of_an_error() -> None:
     raised = errors.RateLimited("later", headers=headers)
     headers.clear()
     assert (raised.headers, ApiError("x").headers) == ({"retry-after": "3"}, {})
+
+
+def test_when_to_come_back() -> None:
+    """It stands in the header, and for people in the message, wherever that is read."""
+    raised = errors.QueueFull("2 wait", pool="latency")
+    raised.come_back_in(7)
+    assert raised.headers == {"retry-after": "7"}
+    assert raised.message == str(raised) == "2 wait; come back in 7 s"
 
 
 def test_the_table_is_whole() -> None:
