@@ -16,7 +16,7 @@ from serve_app.pools.directory import Directory
 from serve_app.pools.pool import Pool
 from serve_app.router.dispatch import Router
 from serve_app.router.policy import Policy
-from serve_app.types import Rules
+from serve_app.rules import Rules
 from tests.serve_app.engine.upstream.server import (
     DONE,
     Scripted,
