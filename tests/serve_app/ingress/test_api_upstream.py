@@ -45,7 +45,9 @@ async def beside(
     backend = UpstreamBackend(settings, "overflow", parts.clock)
     parts.pools["overflow"] = Pool(traits(settings, "overflow"), backend, parts.clock)
     policy = Policy(Rules(), step_tables(settings), Random(0))
-    parts.router = Router(Directory(parts.pools, 0.02), policy, parts.metrics, parts.clock)
+    parts.router = Router(
+        Directory(parts.pools, 0.02), policy, parts.metrics, dict.fromkeys(parts.pools, 64), parts.clock
+    )
     try:
         async with client(api(parts)) as http:
             await until(lambda: parts.router.num_healthy()["overflow"] == 1)
@@ -89,7 +91,7 @@ async def test_its_failure_before_the_first_byte() -> None:
     assert refused.status_code == 502
     assert refused.json()["error"]["code"] == "replica_lost"
     assert refused.json()["error"]["message"] == "replica overflow: its server answered with status 500"
-    assert parts.counted("venturi_retries_total", pool="overflow", code="replica_lost") == 1
+    assert parts.counted("venturi_errors_total", status="502", code="replica_lost") == 1
 
 
 async def test_its_pause_is_the_clients() -> None:

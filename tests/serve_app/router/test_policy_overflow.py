@@ -7,6 +7,7 @@ import pytest
 
 from serve_app.errors import Unsupported
 from serve_app.router.policy import Policy
+from serve_app.rules import Rules
 from serve_app.types import (
     Block,
     Effort,
@@ -15,7 +16,6 @@ from serve_app.types import (
     ReplicaReport,
     ReplicaSnapshot,
     RequestFeatures,
-    Rules,
 )
 from tests.serve_app.router.states import FRESH, HIGH, NONE, NOW_S, RULES, STALE, decide, latency, throughput
 from tests.serve_app.router.test_policy_away import SLOW, backlog
