@@ -49,6 +49,12 @@ class Settings(Frozen):
                     f"router.prefer.{i}.pools has {', '.join(map(repr, unknown))}; there are "
                     f"{', '.join(map(repr, self.pools))}"
                 )
+        named = {name for preference in self.router.prefer for name in preference.pools}
+        for name, pool in self.pools.items():
+            if not (pool.efforts or name in named or self.router.spill_over):
+                raise ValueError(
+                    f"pools.{name}.efforts=[] and router.spill_over=False: no request would ever go there"
+                )
         if self.router.avoid_speculation and all(pool.speculation for pool in self.pools.values()):
             shapes = [shape.value for shape in self.router.avoid_speculation]
             raise ValueError(

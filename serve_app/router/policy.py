@@ -204,8 +204,9 @@ class Policy:
         return at_home
 
     def _guests(self, case: Case, away: Collection[PoolSnapshot]) -> Iterator[list[Candidate]]:
-        """Yield the candidates away from home, those of pools that are home to nobody last."""
-        for pools in ([p for p in away if p.efforts], [p for p in away if not p.efforts]):
+        """Yield the candidates away from home; last, if requests may spill over, of pools home to nobody."""
+        overflow = [pool for pool in away if not pool.efforts] if self.rules.spill_over else []
+        for pools in ([pool for pool in away if pool.efforts], overflow):
             if guests := self.candidates(case, pools, guest=True):
                 yield guests
 

@@ -55,6 +55,12 @@ def test_a_key_in_clear(url: str, key: dict[str, str], shows: bool) -> None:
     assert upstream.shows_its_key is shows
 
 
+def test_home_by_a_rule() -> None:
+    """A pool without efforts of its own may be home to the requests that a rule gives it."""
+    router = {"spill_over": False, "prefer": [{"pools": ["overflow"], "shapes": ["images"]}]}
+    assert parse(args(copy.deepcopy(GOOD) | {"router": router}))
+
+
 SHAPE = "must be like https://host/v1, without query or fragment, not"
 
 
@@ -88,6 +94,10 @@ SHAPE = "must be like https://host/v1, without query or fragment, not"
         (
             {f"{O}.efforts": ["high"], f"{U}.serves": ["none"]},
             f"{O}: efforts has 'high', but upstream.serves=['none']",
+        ),
+        (
+            {"router": {"spill_over": False}},
+            "pools.overflow.efforts=[] and router.spill_over=False: no request would ever go there",
         ),
         ({"pools.throughput.efforts": []}, "pools.throughput.efforts: must name at least one, not []"),
     ],

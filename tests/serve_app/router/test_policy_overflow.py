@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from serve_app.errors import Unsupported
+from serve_app.errors import NoReplica, Unsupported
 from serve_app.router.policy import Policy
 from serve_app.rules import Rules
 from serve_app.types import (
@@ -50,6 +50,15 @@ def test_what_overflows(pools: tuple[PoolSnapshot, ...], rules: Rules, wanted: t
     """A pool that is home to nobody gets what no other pool takes."""
     decision = decide(NONE, (overflow(), *pools), rules, Random(0))
     assert (decision.pool, decision.reason) == wanted
+
+
+def test_nothing_leaves_where_nothing_may_spill_over() -> None:
+    """Also not what home cannot serve."""
+    rules = replace(RULES, spill_over=False)
+    plain = replace(NONE, plain_decoding=("min_p",))
+    for features, home in ((NONE, NO_T), (plain, replace(T, speculates=True))):
+        with pytest.raises(NoReplica):
+            decide(features, (overflow(), home), rules, Random(0))
 
 
 def test_it_keeps_no_prompts() -> None:
