@@ -7,9 +7,10 @@ from typing import Any
 from fastapi import FastAPI
 from ray import serve
 from ray.serve import Application
-from ray.serve.config import AutoscalingConfig, RequestRouterConfig
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, RequestRouterConfig
 from ray.serve.handle import DeploymentHandle
 
+from serve_app.autoscaling import LOOK_BACK_S, POLICY, policy_arguments
 from serve_app.config import INGRESS_DEPLOYMENT, Pool, Settings, parse
 from serve_app.engine.arguments import engine_arguments
 from serve_app.engine.fit import fit, max_model_len
@@ -108,7 +109,7 @@ def engine(settings: Settings, name: str) -> Application:
             request_router_class="serve_app.engine.pinned.PinnedReplicaRouter"
         ),
     }
-    options |= _scale(pool_settings) | _resources(pool_settings, settings.engine_environment(name))
+    options |= _scale(settings, name) | _resources(pool_settings, settings.engine_environment(name))
     return (
         serve.deployment(EngineReplica)
         .options(**options)
@@ -116,10 +117,16 @@ def engine(settings: Settings, name: str) -> Application:
     )
 
 
-def _scale(settings: Pool) -> dict[str, Any]:
-    if settings.autoscaling:
-        return {"autoscaling_config": AutoscalingConfig(**settings.autoscaling.model_dump())}
-    return {"num_replicas": settings.replicas or 1}
+def _scale(settings: Settings, name: str) -> dict[str, Any]:
+    pool = settings.pools[name]
+    if pool.autoscaling is None:
+        return {"num_replicas": pool.replicas or 1}
+    scaling = pool.autoscaling.model_dump(exclude_none=True)
+    if pool.autoscaling.target_ongoing_requests is None:
+        arguments = policy_arguments(settings, name)
+        scaling["policy"] = AutoscalingPolicy(policy_function=POLICY, policy_kwargs=arguments)
+        scaling["look_back_period_s"] = LOOK_BACK_S
+    return {"autoscaling_config": AutoscalingConfig(**scaling)}
 
 
 def _resources(settings: Pool, env: dict[str, str]) -> dict[str, Any]:

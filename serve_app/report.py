@@ -62,7 +62,10 @@ def _pool_lines(settings: Settings, name: str) -> list[str]:
         return _upstream_lines(settings, name, pool.upstream)
     plan = pool.plan
     if scale := pool.autoscaling:
-        replicas = f"{scale.min_replicas} to {scale.max_replicas} replicas"
+        by = (
+            f"{scale.target_ongoing_requests:g} requests each" if scale.target_ongoing_requests else "targets"
+        )
+        replicas = f"{scale.min_replicas} to {scale.max_replicas} replicas, by {by}"
     else:
         replicas = f"{pool.replicas or 1} replica{'s' if (pool.replicas or 1) > 1 else ''}"
     device = pool.gpu or pool.device.upper()

@@ -92,9 +92,13 @@ class Autoscaling(Frozen):
 
     min_replicas: Annotated[int, Field(ge=0)] = 1
     max_replicas: Positive
-    target_ongoing_requests: Annotated[float, Field(gt=0)]
+    target_ongoing_requests: Annotated[float, Field(gt=0)] | None = None
+    """Requests a replica. If not given, the pool has as few replicas as are predicted to keep the targets of
+    its efforts (`router.targets`)."""
     upscale_delay_s: PositiveSeconds = 30.0
+    """For so long more replicas must be wanted before they are started."""
     downscale_delay_s: PositiveSeconds = 600.0
+    """For so long fewer must be."""
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:

@@ -22,6 +22,17 @@ WATCH_PERIOD_S = 0.25
 STATS_LOG_PERIOD_S = 10.0
 EXPERTS_PERIOD_S = 10.0
 
+SCALED_BY = (
+    "prefill_tokens",
+    "batch_size",
+    "per_token_s",
+    "prefill_s",
+    "prefill_mean_tokens",
+    "answer_tokens",
+    "draft_tokens",
+)
+"""What of its report a replica tells Serve, for `serve_app.autoscaling`."""
+
 
 def join_cluster() -> None:
     """Let the engine's processes, which are Ray drivers of their own, place their ranks in this cluster.
@@ -103,6 +114,12 @@ class EngineReplica:
     async def report(self) -> ReplicaReport:
         """Say what this replica is doing now."""
         return self._server.report(self._id, self._num_ongoing, self._is_draining)
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Tell Serve what the pool's number of replicas is decided by; Serve asks only where it scales."""
+        report = await self.report()
+        known = {name: getattr(report, name) for name in SCALED_BY}
+        return {name: float(value) for name, value in known.items() if value is not None}
 
     def reconfigure(self, user_config: Mapping[str, Any]) -> None:
         """Take Serve's `user_config`: with `draining: true` routers send this replica nothing new.

@@ -18,12 +18,13 @@ from serve_app.errors import ApiError, DeadlineUnreachable, Overloaded
 from serve_app.router.admission import Admission, Turn
 from serve_app.router.admission_queue import Waiting
 from serve_app.router.policy import Policy
+from serve_app.router.replicas import Promise, Scale
 from serve_app.simulator.arrivals import Arrival, arrivals
-from serve_app.simulator.autoscaling import wanted
+from serve_app.simulator.autoscaling import Delays, by_requests
 from serve_app.simulator.build import build
 from serve_app.simulator.engine import Sequence, SimulatedEngine
 from serve_app.simulator.pool import SimulatedPool
-from serve_app.simulator.scenario import Closed, Failure, Scenario
+from serve_app.simulator.scenario import Autoscaling, Closed, Failure, Scenario
 from serve_app.types import PoolSnapshot, RequestFeatures
 
 
@@ -77,9 +78,12 @@ class Simulation:
         built = build(scenario)
         self._pools = {name: SimulatedPool(one) for name, one in built.items()}
         tables = {name: one.table for name, one in built.items()}
-        policy = Policy(scenario.router.rules(), tables, Random(scenario.seed + 1))
+        self._policy = Policy(scenario.router.rules(), tables, Random(scenario.seed + 1))
         max_queued = {name: pool.max_queued_requests for name, pool in scenario.pools.items()}
-        self._admission = Admission[int](policy, max_queued)
+        self._admission = Admission[int](self._policy, max_queued)
+        self._delays = {
+            name: Delays(pool.autoscaling) for name, pool in scenario.pools.items() if pool.autoscaling
+        }
         self._records: list[Record] = []
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
@@ -249,8 +253,7 @@ class Simulation:
         assert scaling is not None
         serving = [engine for engine in pool.engines.values() if not engine.is_draining]
         there = len(serving) + pool.num_starting
-        num_ongoing = sum(engine.num_ongoing for engine in pool.engines.values())
-        more = wanted(num_ongoing, scaling) - there
+        more = self._delays[name].follow(there, self._wanted(pool, scaling, there), self._now_s) - there
         for _ in range(more):
             pool.num_starting += 1
             self._at(self._now_s + scaling.start_s, partial(self._started, pool, self._now_s))
@@ -262,6 +265,23 @@ class Simulation:
             if not engine.num_ongoing:
                 pool.stop(engine, self._now_s)
         self._at(self._now_s + scaling.period_s, partial(self._scale, name))
+
+    def _wanted(self, pool: SimulatedPool, scaling: Autoscaling, there: int) -> int:
+        """Return how many replicas a pool should have that has, or will have, `there`."""
+        num_ongoing = sum(engine.num_ongoing for engine in pool.engines.values())
+        if scaling.target_ongoing_requests is not None:
+            return by_requests(num_ongoing, scaling)
+        rules, traits = self._policy.rules, pool.built.traits
+        promises = (Promise(self._policy.targets(e), rules.answer_tokens[e]) for e in sorted(traits.efforts))
+        scale = Scale(
+            tuple(promises),
+            scaling.min_replicas,
+            scaling.max_replicas,
+            traits.max_num_seqs,
+            pool.built.table,
+            rules.hysteresis,
+        )
+        return scale.wanted(there, num_ongoing, [engine.report() for engine in pool.engines.values()])
 
 
 def _refusal(error: ApiError) -> Outcome:

@@ -14,6 +14,7 @@ from serve_app.config.router import Router
 from serve_app.types import Effort
 
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -117,12 +118,16 @@ class Speculation(Frozen):
 
 
 class Autoscaling(Frozen):
-    """Replicas follow the requests in flight, as Ray Serve has it."""
+    """Replicas follow the load, as in a serve file."""
 
     min_replicas: Positive = 1
     max_replicas: Positive
-    target_ongoing_requests: Rate
+    target_ongoing_requests: Rate | None = None
+    """Requests a replica; if not given, replicas follow what is predicted of the targets."""
+    upscale_delay_s: NotNegative = 30.0
+    downscale_delay_s: NotNegative = 600.0
     period_s: PositiveSeconds = 10.0
+    """How often the number is worked out."""
     start_s: PositiveSeconds = 120.0
     """How long a new replica takes to start."""
 

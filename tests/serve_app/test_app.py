@@ -8,6 +8,7 @@ from ray import serve
 from ray.serve import Application, Deployment
 
 from serve_app.app import CALL_ENVIRONMENT, IngressReplica, build, listens_on
+from serve_app.autoscaling import POLICY
 from serve_app.config import parse
 from serve_app.engine.handle import HandleBackend
 from serve_app.engine.replica import EngineReplica
@@ -124,6 +125,15 @@ def test_autoscaling() -> None:
     deployment, _ = engine({f"{T}.autoscaling": {"max_replicas": 4, "target_ongoing_requests": 64}})
     scaling = deployment._deployment_config.autoscaling_config
     assert (scaling.min_replicas, scaling.max_replicas, scaling.target_ongoing_requests) == (1, 4, 64)
+
+
+def test_autoscaling_by_targets() -> None:
+    """Where no number of requests is given, Serve asks our policy, which knows the pool's limits."""
+    deployment, _ = engine({f"{T}.autoscaling": {"max_replicas": 4}, f"{T}.engine": {"max_num_seqs": 64}})
+    scaling = deployment._deployment_config.autoscaling_config
+    assert scaling.policy.policy_function == POLICY
+    assert scaling.policy.policy_kwargs["max_num_seqs"] == 64
+    assert (scaling.policy.policy_kwargs["least"], scaling.policy.policy_kwargs["most"]) == (1, 4)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from serve_app.simulator.outcome import times_of
 from tests.serve_app.simulator.small import EAGLE, TWO_POOLS, scenario
 
 BURSTS = {"kind": "bursts", "rate_per_s": 2, "every_s": 5, "size": 60}
-SCALING = {"max_replicas": 3, "target_ongoing_requests": 2, "period_s": 2, "start_s": 3}
+BY_TARGETS = {"max_replicas": 3, "upscale_delay_s": 2, "downscale_delay_s": 4, "period_s": 2, "start_s": 3}
+BY_REQUESTS = BY_TARGETS | {"target_ongoing_requests": 2}
 
 
 @pytest.mark.parametrize(
@@ -21,9 +22,18 @@ SCALING = {"max_replicas": 3, "target_ongoing_requests": 2, "period_s": 2, "star
         {"arrivals": {"kind": "closed", "concurrency": 12, "num_requests": 60}},
         {"failures": [{"at_s": 6, "pool": "latency", "restart_s": 5}, {"at_s": 9, "pool": "throughput"}]},
         {"router": {"spill_over": False}, "failures": [{"at_s": 6, "pool": "latency", "restart_s": 5}]},
-        {"pools": {name: pool | {"autoscaling": SCALING} for name, pool in TWO_POOLS.items()}},
+        {"pools": {name: pool | {"autoscaling": BY_REQUESTS} for name, pool in TWO_POOLS.items()}},
+        {"pools": {name: pool | {"autoscaling": BY_TARGETS} for name, pool in TWO_POOLS.items()}},
     ],
-    ids=["poisson", "bursts", "closed", "failures", "no spill-over", "autoscaling"],
+    ids=[
+        "poisson",
+        "bursts",
+        "closed",
+        "failures",
+        "no spill-over",
+        "scaled by requests",
+        "scaled by targets",
+    ],
 )
 def test_every_request_ends_exactly_once(changes: dict[str, object]) -> None:
     """Its times are in order, and one outcome is its own; the simulation asserts that it gets no second."""
@@ -75,7 +85,7 @@ def test_with_spill_over_the_other_pool_serves_meanwhile() -> None:
 
 def test_autoscaling_adds_and_takes_away() -> None:
     """A replica holds its GPU from the moment that it begins to start, and none is taken with requests."""
-    pools = {name: pool | {"autoscaling": SCALING} for name, pool in TWO_POOLS.items()}
+    pools = {name: pool | {"autoscaling": BY_REQUESTS} for name, pool in TWO_POOLS.items()}
     source = {"kind": "square", "low_per_s": 0.2, "high_per_s": 20, "period_s": 40}
     fixed, scaled = (
         simulate(scenario(pools=one, arrivals=source, duration_s=80)) for one in (TWO_POOLS, pools)
@@ -171,3 +181,16 @@ def test_a_draft_head_helps_where_the_model_says_so() -> None:
     plain, eagle = (simulate(scenario(arrivals=closed, pools=one)).end_s for one in pools)
     assert math.isfinite(plain)
     assert eagle < 0.8 * plain
+
+
+def test_autoscaling_by_targets() -> None:
+    """Where one replica would be late it gets company, and keeps more of its requests in time than alone."""
+    few = {name: pool | {"max_num_seqs": 4} for name, pool in TWO_POOLS.items()}
+    scaled = {name: pool | {"autoscaling": BY_TARGETS} for name, pool in few.items()}
+    busy = {"kind": "poisson", "rate_per_s": 12}
+    alone, together = (simulate(scenario(pools=one, arrivals=busy, duration_s=60)) for one in (few, scaled))
+    assert sum(together.gpu_s.values()) > sum(alone.gpu_s.values())
+    late = [
+        sum(record.first_s - record.arrival.at_s > 2.0 for record in run.records) for run in (alone, together)
+    ]
+    assert late[0] > 2 * late[1]

@@ -1,0 +1,110 @@
+"""How many replicas does a pool need? As few as keep, by what is predicted, the targets of its efforts.
+
+A number is tried by dividing among so many replicas what the pool has to do, and predicting what one more
+request would see (`prediction.py`). Waiting begins all at once, when the last place is taken, and a replica
+takes minutes to start: so margins are in load. A pool grows when it would miss a target if it had a margin
+more to do than now. It gets, and shrinks to, as many replicas as keep all targets with two margins more.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
+
+from parallel.step_table import StepTable
+from serve_app.router.prediction import GUESS, Forecast, predict
+from serve_app.rules import Targets
+from serve_app.types import PoolSnapshot, Prediction, ReplicaReport, ReplicaSnapshot
+
+MEASURED = (
+    "per_token_s",
+    "batch_size",
+    "prefill_s",
+    "prefill_mean_tokens",
+    "answer_tokens",
+)
+"""Fields of a report whose mean over the replicas stands for any of them."""
+
+
+class Promise(NamedTuple):
+    """What the requests of one effort should see, and how long their answers are expected to be."""
+
+    targets: Targets
+    answer_tokens: float
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What is fixed about a pool: its promises, its limits, and what is known of its engines."""
+
+    promises: tuple[Promise, ...]
+    least: int
+    most: int
+    max_num_seqs: int
+    """Places of a replica."""
+    table: StepTable = GUESS
+    hysteresis: float = 0.2
+    """The margin: what the pool has to do now is taken for 1 - this of what it may have."""
+
+    def wanted(self, current: int, num_requests: float, reports: Sequence[ReplicaReport]) -> int:
+        """Return how many replicas the pool should have, which has or will soon have `current`.
+
+        `num_requests`: under way and waiting, of all replicas and of those that send to them; `reports`: of
+        the replicas that there are.
+        """
+        typical = _typical(reports)
+        waiting_tokens = sum(report.prefill_tokens for report in reports)
+
+        def enough(margins: int) -> int:
+            times = (1 - self.hysteresis) ** -margins
+            return self._enough(num_requests * times, waiting_tokens * times, typical)
+
+        ample = enough(margins=2)
+        return ample if current > ample or current < enough(margins=1) else self._within(current)
+
+    def _enough(self, num_requests: float, waiting_tokens: float, typical: ReplicaReport) -> int:
+        """Return the least number of replicas that keeps all targets, as far as any does."""
+        idle = self._seen(typical)
+        promises = [
+            Promise(_attainable(promise.targets, seen), promise.answer_tokens)
+            for promise, seen in zip(self.promises, idle, strict=True)
+        ]
+        for number in range(max(1, self.least), self.most):
+            share = replace(
+                typical,
+                num_ongoing=round(num_requests / number),
+                prefill_tokens=round(waiting_tokens / number),
+            )
+            if all(p.targets.met(one) for p, one in zip(promises, self._seen(share), strict=True)):
+                return self._within(number if num_requests else 0)
+        return self.most
+
+    def _seen(self, report: ReplicaReport) -> list[Prediction]:
+        """Return what a request of each promise would see at such a replica."""
+        pool = PoolSnapshot("-", frozenset(), (ReplicaSnapshot(report),), max_num_seqs=self.max_num_seqs)
+        (outlook,) = Forecast(self.table).outlooks(pool)
+        return [predict(outlook, 0, promise.answer_tokens) for promise in self.promises]
+
+    def _within(self, number: int) -> int:
+        return max(self.least, min(self.most, number))
+
+
+def _attainable(targets: Targets, idle: Prediction) -> Targets:
+    """Return the targets that a replica with nothing to do keeps: no number of them helps the others."""
+    kept = {
+        field.name: target
+        for field in fields(targets)
+        if (target := getattr(targets, field.name)) is not None and Targets(**{field.name: target}).met(idle)
+    }
+    return Targets(**kept)
+
+
+def _typical(reports: Sequence[ReplicaReport]) -> ReplicaReport:
+    """Return the mean of the replicas, by what was measured lately."""
+    means = {name: _mean(getattr(report, name) for report in reports) for name in MEASURED}
+    draft_tokens = _mean(report.draft_tokens for report in reports)
+    return ReplicaReport("-", draft_tokens=round(draft_tokens or 0), **means)  # type: ignore[arg-type]
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

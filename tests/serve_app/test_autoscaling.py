@@ -1,0 +1,70 @@
+"""What Ray Serve is given to scale a pool by, and what it is answered."""
+
+import json
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from ray.serve._private.autoscaling_state import _resolve_policy_callable
+from ray.serve.config import AutoscalingPolicy
+
+from serve_app.autoscaling import POLICY, TargetPolicy, policy_arguments
+from serve_app.config import parse
+from serve_app.engine.traits import step_tables
+from tests.serve_app.samples import args
+
+T = "pools.throughput"
+SETTINGS = parse(
+    args(
+        {
+            f"{T}.autoscaling": {"min_replicas": 1, "max_replicas": 8},
+            f"{T}.engine": {"max_num_seqs": 10},
+            "router.targets": {"none": {"ttft_s": 1.0}},
+        }
+    )
+)
+
+
+def context(current: int, num_requests: float, metrics: Any = None) -> Any:
+    """Return what the policy reads of Serve's context."""
+    return SimpleNamespace(
+        target_num_replicas=current, total_num_requests=num_requests, aggregated_metrics=metrics
+    )
+
+
+def policy() -> TargetPolicy:
+    """Return the policy as the controller makes it: from its path, and arguments that were JSON."""
+    arguments = json.loads(json.dumps(policy_arguments(SETTINGS, "throughput")))
+    made = _resolve_policy_callable(AutoscalingPolicy(policy_function=POLICY, policy_kwargs=arguments))
+    assert type(made).__name__ == "TargetPolicy"
+    return cast(TargetPolicy, made)
+
+
+@pytest.mark.parametrize(("num_requests", "replicas"), [(0, 1), (6, 1), (9, 2), (20.4, 4), (1000, 8)])
+def test_by_places(num_requests: float, replicas: int) -> None:
+    """Ten places a replica, and a wait of a second at most."""
+    assert policy()(context(1, num_requests)) == (replicas, {})
+
+
+def test_what_replicas_say_counts() -> None:
+    """Prompts that wait ask for more replicas, by how fast they are read."""
+    said = {"prefill_tokens": {"a": 30_000.4, "b": 9_999.6}, "something_else": {"a": 1.0}}
+    assert policy()(context(2, 4, said)) == (7, {})
+    fast = said | {"prefill_s": {"a": 0.02}, "prefill_mean_tokens": {"a": 1000.0}}
+    assert policy()(context(2, 4, fast))[0] < 7
+
+
+def test_the_table_is_the_pools() -> None:
+    """Of a known GPU it is the cost model's, and comes out as it went in."""
+    changes = {
+        f"{T}.gpu": "H200",
+        f"{T}.autoscaling": {"max_replicas": 8},
+        f"{T}.engine": {"max_num_seqs": 100},
+        "model.path": "not-here",
+        "model.weight_format": "fp8",
+    }
+    settings = parse(args(changes))
+    table = step_tables(settings)["throughput"]
+    rebuilt = TargetPolicy(**policy_arguments(settings, "throughput"))._scale.table
+    assert [rebuilt.step(n) for n in range(1, 101)] == pytest.approx([table.step(n) for n in range(1, 101)])
+    assert rebuilt.prefill(1000) == table.prefill(1000)
