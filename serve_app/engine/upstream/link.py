@@ -2,6 +2,7 @@
 
 import json
 import ssl
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
@@ -104,6 +105,8 @@ class Link:
                 # One more for probes.
                 limits=httpx.Limits(max_connections=self._max_connections + 1),
                 headers={"accept-encoding": "identity", "user-agent": "venturi"},
+                # What one client's answer sets must not go along with another's request.
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             )
         return self._client
 

@@ -1,25 +1,11 @@
 """The whole ingress with a server that is not ours as overflow, over a real socket."""
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from random import Random
 
-import httpx
-
-from serve_app.config import parse
-from serve_app.engine.scripted import OK, Step
-from serve_app.engine.traits import step_tables, traits
-from serve_app.engine.upstream import UpstreamBackend
+from serve_app.engine.scripted import OK
 from serve_app.errors import PoolBusy
-from serve_app.pools.directory import Directory
-from serve_app.pools.pool import Pool
-from serve_app.router.dispatch import Router
-from serve_app.router.policy import Policy
-from serve_app.rules import Rules
 from tests.serve_app.engine.upstream.server import (
     DONE,
-    Scripted,
     data,
     delta,
     events,
@@ -29,31 +15,11 @@ from tests.serve_app.engine.upstream.server import (
     upstream,
     whole,
 )
-from tests.serve_app.samples import System, api, args, client, system, until
+from tests.serve_app.ingress.overflow import beside
+from tests.serve_app.samples import api, until
 
 BODY = {"model": "small", "messages": [{"role": "user", "content": "Hello"}]}
 CHAT = "/v1/chat/completions"
-
-
-@asynccontextmanager
-async def beside(
-    server: Scripted, throughput: Mapping[str, Sequence[Step]]
-) -> AsyncIterator[tuple[System, httpx.AsyncClient]]:
-    """Run a throughput pool of ours, an empty latency pool, and the server as overflow."""
-    settings = parse(args({"pools.overflow": {"efforts": [], "upstream": upstream(server)}}))
-    parts = system(throughput)
-    backend = UpstreamBackend(settings, "overflow", parts.clock)
-    parts.pools["overflow"] = Pool(traits(settings, "overflow"), backend, parts.clock)
-    policy = Policy(Rules(), step_tables(settings), Random(0))
-    parts.router = Router(
-        Directory(parts.pools, 0.02), policy, parts.metrics, dict.fromkeys(parts.pools, 64), parts.clock
-    )
-    try:
-        async with client(api(parts)) as http:
-            await until(lambda: parts.router.num_healthy()["overflow"] == 1)
-            yield parts, http
-    finally:
-        await backend.close()
 
 
 async def test_it_serves_when_ours_does_not() -> None:
@@ -61,7 +27,7 @@ async def test_it_serves_when_ours_does_not() -> None:
     script = stream(delta(reasoning_content="Hm"), delta(content="Hi"), DONE)
     async with (
         serving(script) as server,
-        beside(server, {"t": [PoolBusy("full")]}) as (parts, http),
+        beside(upstream(server), {"t": [PoolBusy("full")]}) as (parts, http),
     ):
         answer = await http.post(CHAT, json=BODY | {"stream": True})
         assert parts.asked() == ["t"]
@@ -77,7 +43,7 @@ async def test_it_serves_when_ours_does_not() -> None:
 
 async def test_it_gets_nothing_while_ours_serves() -> None:
     """As long as home is well, nothing leaves it."""
-    async with serving([None]) as server, beside(server, {"t": OK}) as (_, http):
+    async with serving([None]) as server, beside(upstream(server), {"t": OK}) as (_, http):
         answer = await http.post(CHAT, json=BODY)
         assert answer.headers["x-venturi-pool"] == "throughput"
         assert not server.requests
@@ -86,7 +52,7 @@ async def test_it_gets_nothing_while_ours_serves() -> None:
 async def test_its_failure_before_the_first_byte() -> None:
     """Where nobody else can serve, the client gets an error that names the pool and no more of the server."""
     fails = [whole({}, status="500 Oh")]
-    async with serving(fails) as server, beside(server, {}) as (parts, http):
+    async with serving(fails) as server, beside(upstream(server), {}) as (parts, http):
         refused = await http.post(CHAT, json=BODY)
     assert refused.status_code == 502
     assert refused.json()["error"]["code"] == "replica_lost"
@@ -97,7 +63,7 @@ async def test_its_failure_before_the_first_byte() -> None:
 async def test_its_pause_is_the_clients() -> None:
     """Where nobody else can serve, the client is told when to come back."""
     slow = [whole({}, "retry-after: 7", status="429 Slow")]
-    async with serving(slow) as server, beside(server, {}) as (_, http):
+    async with serving(slow) as server, beside(upstream(server), {}) as (_, http):
         refused = await http.post(CHAT, json=BODY)
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "7")
     assert refused.json()["error"]["code"] == "pool_busy"
@@ -105,7 +71,10 @@ async def test_its_pause_is_the_clients() -> None:
 
 async def test_a_stream_that_breaks_ends_in_an_error_event() -> None:
     """What came is kept, no [DONE] follows."""
-    async with serving(stream(delta(content="a"), 0.05)) as server, beside(server, {}) as (parts, http):
+    async with (
+        serving(stream(delta(content="a"), 0.05)) as server,
+        beside(upstream(server), {}) as (parts, http),
+    ):
         answer = await http.post(CHAT, json=BODY | {"stream": True})
     first, error = [json.loads(e.removeprefix("data: ")) for e in answer.text.split("\n\n") if e]
     assert first["choices"][0]["delta"] == {"content": "a"}
@@ -116,14 +85,14 @@ async def test_a_stream_that_breaks_ends_in_an_error_event() -> None:
 async def test_a_mistake_of_the_client() -> None:
     """A refusal of the request passes with its status, and is not tried elsewhere."""
     refusal = [whole({"message": "n is too large"}, status="400 No")]
-    async with serving(refusal) as server, beside(server, {}) as (_, http):
+    async with serving(refusal) as server, beside(upstream(server), {}) as (_, http):
         answer = await http.post(CHAT, json=BODY)
     assert (answer.status_code, answer.json()["error"]["message"]) == (400, "n is too large")
 
 
 async def test_what_it_does_not_speak() -> None:
     """Of a route that it lacks nothing is sent there, also when nobody else can serve."""
-    async with serving([None]) as server, beside(server, {}) as (_, http):
+    async with serving([None]) as server, beside(upstream(server), {}) as (_, http):
         answer = await http.post("/v1/messages", json={**BODY, "max_tokens": 5})
         assert answer.status_code == 503
         assert "healthy replicas: throughput: 0, latency: 0)" in answer.json()["error"]["message"]
@@ -134,7 +103,7 @@ async def test_tokens_are_counted() -> None:
     """The usage of a stream is read off whatever the server sends, like our own."""
     usage = {"choices": [], "usage": {"prompt_tokens": 2, "completion_tokens": 1, "total_tokens": 3}}
     script = stream(delta(content="a"), data(usage), DONE)
-    async with serving(script) as server, beside(server, {}) as (_, http):
+    async with serving(script) as server, beside(upstream(server), {}) as (_, http):
         answer = await http.post(
             CHAT, json=BODY | {"stream": True, "stream_options": {"include_usage": True}}
         )
@@ -143,7 +112,7 @@ async def test_tokens_are_counted() -> None:
 
 async def test_the_client_leaves() -> None:
     """A client that is gone before the first byte frees the server too."""
-    async with serving([None]) as server, beside(server, {}) as (parts, _):
+    async with serving([None]) as server, beside(upstream(server), {}) as (parts, _):
         app = api(parts)
         messages = [{"type": "http.request", "body": json.dumps(BODY).encode(), "more_body": False}]
 

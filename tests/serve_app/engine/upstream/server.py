@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -115,12 +116,10 @@ async def _read(reader: asyncio.StreamReader) -> Request:
 
 
 @asynccontextmanager
-async def serving(*scripts: Sequence[Step], models: bytes | None = None) -> AsyncIterator[Scripted]:
+async def serving(*scripts: Sequence[Step], tls: ssl.SSLContext | None = None) -> AsyncIterator[Scripted]:
     """Run a scripted server on loopback."""
     scripted = Scripted(list(scripts))
-    if models is not None:
-        scripted.models = models
-    listening = await asyncio.start_server(scripted.serve, "127.0.0.1", 0)
+    listening = await asyncio.start_server(scripted.serve, "127.0.0.1", 0, ssl=tls)
     scripted.port = listening.sockets[0].getsockname()[1]
     async with listening:
         yield scripted
