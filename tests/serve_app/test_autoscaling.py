@@ -1,12 +1,12 @@
 """What Ray Serve is given to scale a pool by, and what it is answered."""
 
 import json
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from ray.serve._private.autoscaling_state import _resolve_policy_callable
-from ray.serve.config import AutoscalingPolicy
+from ray.serve.autoscaling_policy import _apply_autoscaling_config
+from ray.serve.config import AutoscalingConfig, AutoscalingContext, AutoscalingPolicy
 
 from serve_app.autoscaling import POLICY, TargetPolicy, policy_arguments
 from serve_app.config import parse
@@ -25,10 +25,26 @@ SETTINGS = parse(
 )
 
 
-def context(current: int, num_requests: float, metrics: Any = None) -> Any:
-    """Return what the policy reads of Serve's context."""
-    return SimpleNamespace(
-        target_num_replicas=current, total_num_requests=num_requests, aggregated_metrics=metrics
+def context(current: int, num_requests: float, metrics: Any = None) -> AutoscalingContext:
+    """Return Serve's context, as its controller makes it on every round."""
+    return AutoscalingContext(
+        deployment_id=None,
+        deployment_name="throughput",
+        app_name="venturi",
+        current_num_replicas=current,
+        target_num_replicas=current,
+        running_replicas=[],
+        total_num_requests=lambda: num_requests,
+        total_queued_requests=0.0,
+        aggregated_metrics=lambda: metrics or {},
+        raw_metrics=None,
+        capacity_adjusted_min_replicas=1,
+        capacity_adjusted_max_replicas=8,
+        policy_state={},
+        last_scale_up_time=None,
+        last_scale_down_time=None,
+        current_time=None,
+        config=AutoscalingConfig(max_replicas=8, upscale_delay_s=0, downscale_delay_s=600),
     )
 
 
@@ -44,6 +60,13 @@ def policy() -> TargetPolicy:
 def test_by_places(num_requests: float, replicas: int) -> None:
     """Ten places a replica, and a wait of a second at most."""
     assert policy()(context(1, num_requests)) == (replicas, {})
+
+
+def test_serve_follows_it_after_its_delays() -> None:
+    """Up at once here, down only after a while; Serve wraps our policy in this."""
+    follows = _apply_autoscaling_config(policy())
+    assert follows(context(1, 20.4))[0] == 4
+    assert follows(context(4, 0))[0] == 4
 
 
 def test_what_replicas_say_counts() -> None:

@@ -107,6 +107,12 @@ async def test_an_engine_that_dies_in_a_stream(kind: bytes, is_dead: bool) -> No
         assert await anext(stream) == b"b"
 
 
+async def test_what_serve_scales_by() -> None:
+    """Serve gets numbers only: what was measured, and nothing for what was not."""
+    replica = Replica(Server())
+    assert await replica.record_autoscaling_stats() == {"prefill_tokens": 0.0, "draft_tokens": 0.0}
+
+
 async def test_draining() -> None:
     """Serve's user_config says whether the replica drains, and may say it again."""
     replica = Replica(Server())
