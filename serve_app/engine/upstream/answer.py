@@ -4,8 +4,9 @@ Before the first byte, what is the server's fault raises PoolBusy or ReplicaLost
 tried; what is the client's passes, in OpenAI's form. After it, whatever breaks raises ReplicaLost.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,8 @@ OPERATORS = (401, 402, 403, 404, 405, 407, 408)
 JSON, EVENT_STREAM = "application/json", "text/event-stream"
 MAX_ANSWER_BYTES = 64 * 2**20
 MAX_REFUSAL_BYTES = 2**16
+END_PATIENCE_S = 0.5
+"""How long a connection may take to end its answer after the last event."""
 BYTES_PER_TOKEN = 4
 """For the estimate of a prompt's tokens, as in `router/features.py`."""
 
@@ -147,6 +150,10 @@ async def _streamed(
     assert stream.first_s is not None, "the last event is one that is sent on"
     server.health.answered()
     server.speed.decoded(stream.num_tokens - 1, server.clock() - stream.first_s)
+    with suppress(TimeoutError, httpx.TransportError):
+        async with asyncio.timeout(END_PATIENCE_S):
+            async for _ in pieces:
+                pass  # a connection whose answer was read to its very end is used again
 
 
 class _Refusal(Exception):

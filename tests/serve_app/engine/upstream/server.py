@@ -33,6 +33,13 @@ def whole(tree: Any, *headers: str, status: str = "200 OK") -> bytes:
     return head("application/json", f"content-length: {len(content)}", *headers, status=status) + content
 
 
+def chunked(*pieces: bytes) -> bytes:
+    """Return a whole stream on a connection that stays."""
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+    lines = (b"HTTP/1.1 200 OK", b"content-type: text/event-stream", b"transfer-encoding: chunked")
+    return b"\r\n".join(lines) + b"\r\n\r\n" + chunks + b"0\r\n\r\n"
+
+
 def data(tree: Any) -> bytes:
     """Return a server-sent event."""
     return b"data: " + json.dumps(tree).encode() + b"\n\n"
@@ -71,26 +78,33 @@ class Scripted:
     models: bytes = whole(MODELS)
     requests: list[Request] = field(default_factory=list)
     probes: list[Request] = field(default_factory=list)
+    num_connections: int = 0
     num_gone: int = 0
     """Clients that left before the end."""
     port: int = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one connection with one script."""
+        """Answer one connection: with one script, or as long as its answers are in chunks."""
+        self.num_connections += 1
         try:
-            request = await _read(reader)
-            if request.line.startswith("GET "):
-                self.probes.append(request)
-                writer.write(self.models)
-            else:
-                self.requests.append(request)
-                script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
-                await self._play(script, reader, writer)
-            await writer.drain()
+            while await self._answer(reader, writer):
+                pass
         except (ConnectionError, asyncio.IncompleteReadError):
             self.num_gone += 1
         finally:
             writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        request = await _read(reader)
+        if request.line.startswith("GET "):
+            self.probes.append(request)
+            script: Sequence[Step] = (self.models,)
+        else:
+            self.requests.append(request)
+            script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
+        await self._play(script, reader, writer)
+        await writer.drain()
+        return any(isinstance(step, bytes) and b"\r\n0\r\n\r\n" in step for step in script)
 
     async def _play(
         self, script: Sequence[Step], reader: asyncio.StreamReader, writer: asyncio.StreamWriter

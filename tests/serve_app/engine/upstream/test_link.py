@@ -6,7 +6,16 @@ import pytest
 
 from serve_app.engine.upstream.link import max_model_len
 from serve_app.errors import ReplicaLost
-from tests.serve_app.engine.upstream.server import chat, connected, head, serving, whole
+from tests.serve_app.engine.upstream.server import (
+    DONE,
+    chat,
+    chunked,
+    connected,
+    delta,
+    head,
+    serving,
+    whole,
+)
 from tests.serve_app.engine.upstream.test_backend import ANSWER, ask, report
 from tests.serve_app.ingress.web import authority
 
@@ -26,6 +35,15 @@ async def test_certificates_are_verified(tmp_path: Path, caplog: pytest.LogCaptu
             assert await backend.reports() == [None]
     assert len(server.requests) == 1
     assert "none.pem': No such file or directory" in caplog.text
+
+
+async def test_a_connection_is_used_again() -> None:
+    """A stream that has ended leaves its connection to the next request."""
+    async with serving([chunked(delta(content="a"), DONE)]) as server, connected(server) as backend:
+        num_probes = server.num_connections
+        for _ in range(3):
+            await ask(backend, chat(stream=True))
+        assert (len(server.requests), server.num_connections - num_probes) == (3, 1)
 
 
 async def test_one_clients_cookie_is_not_anothers() -> None:
