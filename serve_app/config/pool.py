@@ -156,9 +156,9 @@ class Pool(Frozen):
     def _upstream_runs_elsewhere(self) -> Self:
         if self.upstream is None:
             return self
-        for name in sorted(self.model_fields_set - {"upstream", "efforts"}):
+        if others := sorted(self.model_fields_set - {"upstream", "efforts"}):
             raise ValueError(
-                f"{name}={getattr(self, name)!r} is for engines that Venturi runs; "
+                f"{others[0]}={getattr(self, others[0])!r} is for engines that Venturi runs; "
                 f"upstream.url={self.upstream.url!r} runs elsewhere"
             )
         if unserved := [effort.value for effort in self.efforts if effort not in self.upstream.serves]:
