@@ -178,6 +178,7 @@ class Pool:
 
         `prompt_tokens`, an estimate, is what the policy counts on top of the replica's own report.
         """
+        stream = self.backend.open(replica, call)
         self._held[replica] += 1
         if breaker := self._breakers.get(replica):
             breaker.sent(self.clock())
@@ -190,7 +191,7 @@ class Pool:
             )
             self._snapshot = None
         released = partial(self._released, replica, on_release)
-        return Lease(replica, self.backend.open(replica, call), released)
+        return Lease(replica, stream, released)
 
     def _released(self, replica: str, then: Callable[[], None]) -> None:
         self._held[replica] -= 1

@@ -84,8 +84,13 @@ class WaitingRoom:
                 continue
             waited_s = self._clock() - waiting.since_s
             self._metrics.queue_time.labels(pool, waiting.features.effort).observe(waited_s)
-            lease = waiting.ticket.context.run(self._acquired, outcome, waiting)
-            waiting.ticket.leased.set_result((outcome, lease))
+            try:
+                lease = waiting.ticket.context.run(self._acquired, outcome, waiting)
+            except Exception as error:
+                # A fault of that request's, and not of the one whose end made room for it.
+                waiting.ticket.leased.set_exception(error)
+            else:
+                waiting.ticket.leased.set_result((outcome, lease))
         self._show(pool)
 
     async def _offered(self, waiting: Waiting[Ticket]) -> Decision:

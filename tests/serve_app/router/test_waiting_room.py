@@ -143,6 +143,28 @@ async def test_each_call_is_made_in_its_own_context() -> None:
     assert seen == ["first", "second"]
 
 
+async def test_a_call_that_cannot_be_made() -> None:
+    """It is that request's own error: the next one goes on, and nothing is held."""
+    parts = await one_place()
+    first, second, third = await asked(parts), await asked(parts), await asked(parts)
+    backend = parts.backends["throughput"]
+    real, num_calls = backend.open, 0
+
+    def once_broken(replica: str, call: Call) -> ScriptedStream:
+        nonlocal num_calls
+        num_calls += 1
+        if num_calls == 1:
+            raise RuntimeError("no handle")
+        return real(replica, call)
+
+    backend.open = once_broken  # type: ignore[method-assign]
+    first.result().release()
+    with pytest.raises(RuntimeError, match="no handle"):
+        await second
+    (await third).release()
+    assert parts.num_leases() == FREE
+
+
 async def test_retried_ones_keep_their_place() -> None:
     """A request that lost its replica waits with the time of its arrival, and not behind newcomers."""
     parts = await one_place()
