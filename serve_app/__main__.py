@@ -37,7 +37,14 @@ def main(argv: list[str] | None = None) -> int:
         if name == "simulate":
             scenario.add_argument("--compare", type=Path, nargs="+", metavar="FILE", help="side by side")
             scenario.add_argument("--plot", type=Path, help="where to draw what happens over time")
+    what = "print every metric of Venturi's own, as a table in Markdown"
+    commands.add_parser("metrics", help=what, description=what)
     options = parser.parse_args(argv)
+    if options.command == "metrics":
+        from serve_app.metrics import table
+
+        print(table())
+        return 0
     if options.command == "key":
         return _key(options.tenant)
     if options.command in ("simulate", "capacity", "divide"):

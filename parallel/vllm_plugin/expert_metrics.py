@@ -18,12 +18,12 @@ READ = "expert_reading"
 
 BALANCEDNESS = Gauge(
     "venturi_expert_balancedness",
-    "Mean over max of the ranks' loads lately, of all layers (mean) and of the least balanced one (worst)",
+    "Mean over max of the ranks' loads lately, of all layers (mean) and of the least balanced (worst)",
     ["layers"],
 )
 HOTTEST_SHARE = Gauge(
     "venturi_hottest_expert_share",
-    "Share of a layer's choices that its hottest expert had lately, of all layers (mean) and at most (worst)",
+    "Share of a layer's choices that its hottest expert had lately, of all layers (mean) or most (worst)",
     ["layers"],
 )
 RANK_LOAD = Gauge(

@@ -12,6 +12,7 @@ from serve_app.__main__ import main
 from serve_app.config import PROJECT_ROOT
 from serve_app.errors import StartError
 from serve_app.ingress import auth
+from serve_app.metrics import documented
 from serve_app.serve_file import ServeFile
 from tests.serve_app.samples import args
 
@@ -24,6 +25,13 @@ def test_check(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert out.startswith(f"{LOCAL}: valid\n")
     assert err == ""
+
+
+def test_metrics(capsys: pytest.CaptureFixture[str]) -> None:
+    """The table has a row for each metric."""
+    assert main(["metrics"]) == 0
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert [row.split("`")[1] for row in rows] == [metric.name for metric in documented()]
 
 
 def test_check_of_a_wrong_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,9 +4,10 @@ from collections import Counter as Tally
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
-from serve_app.metrics import Metrics
+from serve_app.metrics import ENGINE, Metrics, documented
 
 Page = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -97,3 +98,27 @@ def test_a_text_that_does_not_parse() -> None:
     """A broken page of an engine is an error, not a page with holes."""
     with pytest.raises(ValueError, match="could not convert"):
         Metrics("ingress-1").text([("throughput", "t1", b"vllm:broken{ 1\n")])
+
+
+def test_the_documented_list() -> None:
+    """It has each name once, and says of ours what the page says."""
+    names = [metric.name for metric in documented()]
+    assert len(names) == len(set(names))
+    ours = Metrics("ingress-1")
+    kinds = {f.name: f.type for f in text_string_to_metric_families(ours.text([]).decode())}
+    assert kinds == {metric.name.removesuffix("_total"): metric.kind for metric in ours.described}
+
+
+@pytest.mark.engine
+def test_the_engines_metrics_are_the_plugins() -> None:
+    """What is documented of the engines is what the plugin exports, word for word."""
+    from parallel.vllm_plugin import draft_metrics, expert_metrics
+
+    found = {}
+    for module in (draft_metrics, expert_metrics):
+        for value in vars(module).values():
+            if isinstance(value, MetricWrapperBase):
+                [family] = value.describe()
+                found[family.name] = (family.type, family.documentation, value._labelnames)
+    listed = {m.name.removesuffix("_total"): (m.kind, m.help, m.labels) for m in ENGINE}
+    assert found == listed
