@@ -12,7 +12,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 
 from serve_app.config import Ingress, Model
 from serve_app.errors import AnswerTimeout, ApiError, UnknownModel, UnknownRoute, Unsupported, WrongMethod
@@ -21,6 +21,7 @@ from serve_app.ingress import (
     defaults,
     document,
     effort,
+    operations,
     parts,
     patience,
     reading,
@@ -123,23 +124,7 @@ def make_app(
                 return JSONResponse(card)
         raise _no_such_model(name, edge.model)
 
-    @app.get("/health")
-    async def health() -> Response:
-        return JSONResponse({"status": "alive"})
-
-    @app.get("/ready")
-    async def ready() -> Response:
-        return _ready(edge)
-
-    @app.get("/metrics", response_class=PlainTextResponse)
-    async def metrics_text() -> Response:
-        for pool, num_healthy in router.num_healthy().items():
-            metrics.healthy_replicas.labels(pool).set(num_healthy)
-        return Response(metrics.text(await router.engine_metrics()), media_type="text/plain; version=0.0.4")
-
-    @app.get("/venturi/experts")
-    async def experts() -> Response:
-        return JSONResponse({"object": "list", "data": await router.expert_loads()})
+    operations.add(app, router, metrics)
 
     @app.exception_handler(ApiError)
     async def api_error(request: Request, error: ApiError) -> Response:
@@ -291,16 +276,6 @@ def _cards(edge: Edge) -> list[dict[str, object]]:
         }
         for name in edge.model.names
     ]
-
-
-def _ready(edge: Edge) -> Response:
-    unready = [effort.value for effort in edge.router.unready()]
-    body = {
-        "status": "not ready" if unready else "ready",
-        "efforts_without_replica": unready,
-        "healthy_replicas": edge.router.num_healthy(),
-    }
-    return JSONResponse(body, status_code=503 if unready else 200)
 
 
 def _no_such_model(name: object, model: Model) -> UnknownModel:
