@@ -1,6 +1,6 @@
 """How are the deployments put together? The only file that binds them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -14,7 +14,7 @@ from serve_app.autoscaling import LOOK_BACK_S, POLICY, policy_arguments
 from serve_app.config import INGRESS_DEPLOYMENT, Pool, Settings, parse
 from serve_app.engine.arguments import engine_arguments
 from serve_app.engine.fit import fit, max_model_len
-from serve_app.engine.handle import HandleBackend
+from serve_app.engine.handle import METRICS_TIMEOUT_S, HandleBackend, ask_all
 from serve_app.engine.replica import EngineReplica
 from serve_app.engine.traits import step_tables, traits
 from serve_app.engine.upstream import UpstreamBackend
@@ -49,14 +49,30 @@ class IngressReplica:
         settings = self._settings
         replica = serve.get_replica_context().replica_id.unique_id
         metrics = Metrics(replica)
+        metrics.start_at_zero(settings.pools)
         pools = directory.Directory(self._pools, settings.router.report_period_s)
         policy = Policy(settings.router.rules(), step_tables(settings), Random(replica))
         max_queued = {name: one.max_queued_requests for name, one in settings.pools.items()}
         router = Router(pools, policy, metrics, max_queued)
+        self._id, self._metrics, self._router = replica, metrics, router
         gate = Gate(settings.ingress, listens_on(), metrics)
         # What fits whichever home a request has.
         length = min(max_model_len(settings, name) for name, pool in settings.pools.items() if pool.efforts)
-        return make_app(router, settings.model, settings.ingress, metrics, gate, length)
+        return make_app(
+            router, settings.model, settings.ingress, metrics, gate, length, siblings=self._siblings_metrics
+        )
+
+    async def metrics(self) -> tuple[str, bytes]:
+        """Return this replica's id and its own metrics, for the one that was asked for all."""
+        self._router.show_state()
+        return self._id, self._metrics.own()
+
+    async def _siblings_metrics(self) -> Sequence[bytes]:
+        """Return the own metrics of every other ingress replica that answers."""
+        context = serve.get_replica_context()
+        handle = serve.get_deployment_handle(INGRESS_DEPLOYMENT, context.app_name)
+        answers = await ask_all(handle, "metrics", METRICS_TIMEOUT_S)
+        return [a[1] for a in answers if isinstance(a, tuple) and a[0] != self._id]
 
 
 def build(args: Mapping[str, Any]) -> Application:

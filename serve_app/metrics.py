@@ -7,8 +7,16 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from serve_app.errors import AnswerTimeout, ApiError, NoReplica, PoolBusy, ReplicaLost
+
 QUEUE_BUCKETS_S = (0.01, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
-TTFB_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+TTFT_BUCKETS_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
+PER_TOKEN_BUCKETS_S = (0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5)
+REQUEST_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
+
+MAX_TENANTS = 100
+"""How many tenants get series of their own in one ingress replica."""
+OTHER_TENANTS = "other"
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ ENGINE = (
 class Metrics:
     """The metrics of one ingress replica, every series labelled with its id.
 
-    Requests for /metrics reach any ingress replica; the label keeps their counters apart.
+    Whichever replica is asked for /metrics asks the others; the label keeps their counters apart.
     """
 
     def __init__(self, ingress: str) -> None:
@@ -110,13 +118,6 @@ class Metrics:
             "source",
             "outcome",
         )
-        self.ttfb = self._histogram(
-            "venturi_time_to_first_byte_seconds",
-            "Seconds from the request's arrival to the answer's head",
-            TTFB_BUCKETS_S,
-            "pool",
-            "effort",
-        )
         self.queue_depth = self._gauge(
             "venturi_queue_depth", "Requests that wait at the ingress for a place", "pool", "effort"
         )
@@ -147,9 +148,89 @@ class Metrics:
         self.breaker_openings = self._counter(
             "venturi_breaker_openings", "How often a replica's breaker opened", "pool"
         )
-        self.healthy_replicas = self._gauge(
-            "venturi_healthy_replicas", "Replicas of a pool that reported lately", "pool"
+        self.answers = self._counter(
+            "venturi_answers",
+            "Answers that an engine began, by how they ended: complete, refused (4xx), failed (5xx), broken, "
+            "abandoned by the client",
+            "pool",
+            "effort",
+            "outcome",
         )
+        self.ttft = self._histogram(
+            "venturi_time_to_first_token_seconds",
+            "Seconds from a request's arrival to the first event of its streamed answer",
+            TTFT_BUCKETS_S,
+            "pool",
+            "effort",
+        )
+        self.per_token = self._histogram(
+            "venturi_time_per_output_token_seconds",
+            "Mean seconds between the tokens of a complete streamed answer",
+            PER_TOKEN_BUCKETS_S,
+            "pool",
+            "effort",
+        )
+        self.request = self._histogram(
+            "venturi_request_seconds",
+            "Seconds from a request's arrival to the end of its complete answer",
+            REQUEST_BUCKETS_S,
+            "pool",
+            "effort",
+            "stream",
+        )
+        self.targets = self._counter(
+            "venturi_targets",
+            "Answers held against a target of their effort (router.targets), by outcome: met, missed",
+            "pool",
+            "effort",
+            "target",
+            "outcome",
+        )
+        self.tokens = self._counter(
+            "venturi_tokens",
+            "Tokens of complete answers, as these told: input, output, and reasoning, a part of output",
+            "pool",
+            "effort",
+            "kind",
+        )
+        self.tenant_requests = self._counter(
+            "venturi_tenant_requests",
+            f"Requests that were let in, by tenant; from the {MAX_TENANTS}th on, all are '{OTHER_TENANTS}'",
+            "tenant",
+            "effort",
+        )
+        self.tenant_tokens = self._counter(
+            "venturi_tenant_tokens", "Tokens of complete answers, by tenant", "tenant", "kind"
+        )
+        self.leases = self._gauge("venturi_leases", "Requests in flight at the engines of a pool", "pool")
+        self.replicas = self._gauge(
+            "venturi_replicas",
+            "Replicas as the ingress knows them: healthy, silent, draining, or suspect (it failed a request)",
+            "pool",
+            "state",
+        )
+        self.ready = self._gauge(
+            "venturi_ready", "Whether an effort has a healthy replica in a pool of its own, 1 or 0", "effort"
+        )
+        self._tenants: set[str] = set()
+
+    def tenant(self, name: str) -> str:
+        """Return what stands for a tenant in labels: its name, as long as there are few of them."""
+        if name not in self._tenants:
+            if len(self._tenants) >= MAX_TENANTS:
+                return OTHER_TENANTS
+            self._tenants.add(name)
+        return name
+
+    def start_at_zero(self, pools: Iterable[str]) -> None:
+        """Have the series there from the start that alerts watch: a counter that appears as 1 never rose."""
+        for pool in pools:
+            for failure in (ReplicaLost, PoolBusy):
+                self.retries.labels(pool, failure.code)
+            for breach in (ReplicaLost, AnswerTimeout):
+                self.broken_streams.labels(pool, breach.code)
+        for error in (ApiError, NoReplica, PoolBusy, ReplicaLost, AnswerTimeout):
+            self.errors.labels(error.status, error.code)
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:
         self.described.append(Described(f"{name}_total", "counter", what, labels))
@@ -163,18 +244,28 @@ class Metrics:
         self.described.append(Described(name, "histogram", what, labels, buckets))
         return Histogram(name, what, labels, buckets=buckets, registry=self._registry)
 
-    def text(self, engines: Iterable[tuple[str, str, bytes]]) -> bytes:
-        """Return this replica's metrics and those of the engines, in Prometheus text form.
+    def own(self) -> bytes:
+        """Return the metrics of this replica alone, in Prometheus text form."""
+        return generate_latest(_Merged(self._families()))
 
-        `engines`: (pool, replica, text) of each engine replica; its series get these as labels.
+    def text(self, engines: Iterable[tuple[str, str, bytes]], siblings: Iterable[bytes] = ()) -> bytes:
+        """Return the metrics of all ingress replicas and all engines, in Prometheus text form.
+
+        `engines`: (pool, replica, text) of each engine replica; its series get these as labels. `siblings`:
+        what `own` returned in the other ingress replicas.
         """
-        families = [_labelled(family, {"ingress": self._ingress}) for family in self._registry.collect()]
+        families = self._families()
+        for text in siblings:
+            families += text_string_to_metric_families(text.decode())
         for pool, replica, text in engines:
             labels = {"pool": pool, "replica": replica}
             families += [
                 _labelled(family, labels) for family in text_string_to_metric_families(text.decode())
             ]
         return generate_latest(_Merged(families))
+
+    def _families(self) -> list[Metric]:
+        return [_labelled(family, {"ingress": self._ingress}) for family in self._registry.collect()]
 
 
 class _Merged:

@@ -17,6 +17,20 @@ METRICS_TIMEOUT_S = 8.0
 """A busy engine takes its time over a page of metrics; Prometheus gives up after 10 s by default."""
 
 
+async def ask_all(handle: "DeploymentHandle[object]", method: str, timeout_s: float) -> list[object]:
+    """Return the answer of each replica behind a handle, or the exception instead of it.
+
+    The public `results_async` has one timeout for all: there, one replica that hangs would hide
+    every other one. So each result is awaited by itself.
+    """
+    try:
+        results = await handle.broadcast(method)._fetch_replica_results_async()
+    except DeploymentUnavailableError:
+        return []
+    answers = (asyncio.wait_for(result.get_async(), timeout_s) for result in results)
+    return list(await asyncio.gather(*answers, return_exceptions=True))
+
+
 class HandleBackend:
     """The replicas of one engine deployment, as an `engine.protocol.Backend`."""
 
@@ -26,31 +40,18 @@ class HandleBackend:
 
     async def reports(self) -> Sequence[ReplicaReport | None]:
         """Ask every running replica: None for one silent for REPORT_TIMEOUT_S, nothing for a dead one."""
-        answers = await self._ask_all("report", REPORT_TIMEOUT_S)
+        answers = await ask_all(self._handle, "report", REPORT_TIMEOUT_S)
         known = (a if isinstance(a, ReplicaReport) else None for a in answers if not isinstance(a, RayError))
         return list(known)
 
     async def metrics(self) -> Sequence[tuple[str, bytes]]:
         """Return (replica, Prometheus text) of every replica that answers within METRICS_TIMEOUT_S."""
-        return [m for m in await self._ask_all("metrics", METRICS_TIMEOUT_S) if isinstance(m, tuple)]
+        return [m for m in await ask_all(self._handle, "metrics", METRICS_TIMEOUT_S) if isinstance(m, tuple)]
 
     async def experts(self) -> Sequence[tuple[str, dict[str, Any]]]:
         """Return (replica, load of experts) of every replica that answers within METRICS_TIMEOUT_S."""
-        answers = await self._ask_all("experts", METRICS_TIMEOUT_S)
+        answers = await ask_all(self._handle, "experts", METRICS_TIMEOUT_S)
         return [a for a in answers if isinstance(a, tuple) and a[1] is not None]
-
-    async def _ask_all(self, method: str, timeout_s: float) -> list[object]:
-        """Return each replica's answer, or the exception instead of it.
-
-        The public `results_async` has one timeout for all: there, one replica that hangs would hide
-        every other one. So each result is awaited by itself.
-        """
-        try:
-            results = await self._handle.broadcast(method)._fetch_replica_results_async()
-        except DeploymentUnavailableError:
-            return []
-        answers = (asyncio.wait_for(result.get_async(), timeout_s) for result in results)
-        return list(await asyncio.gather(*answers, return_exceptions=True))
 
     def open(self, replica: str, call: Call) -> "HandleStream":
         """Send `call` to `replica`; see `PinnedReplicaRouter` for what happens if it is full or gone."""

@@ -29,11 +29,12 @@ from serve_app.ingress import (
     streaming,
     unsupported,
 )
-from serve_app.ingress.dialects import DIALECTS, RESPONSES, Dialect
+from serve_app.ingress.dialects import CHAT_RENDER, DIALECTS, RESPONSES, Dialect
 from serve_app.ingress.gate import Admission, Gate, Guarded
 from serve_app.ingress.media import Images
+from serve_app.ingress.observation import Observation, Outcome
 from serve_app.ingress.quota import estimated_tokens
-from serve_app.ingress.usage import Usage, asked, hidden, is_silent, metered
+from serve_app.ingress.usage import Usage, asked, hidden, is_silent
 from serve_app.metrics import Metrics
 from serve_app.router import features
 from serve_app.router.dispatch import Answer, Router
@@ -75,10 +76,12 @@ def make_app(
     gate: Gate,
     max_model_len: int,
     today: Callable[[], date] = utc_today,
+    siblings: operations.Siblings = operations.no_siblings,
 ) -> FastAPI:
     """Return the ASGI app of an ingress replica. Its lifespan keeps the router's view fresh.
 
-    `max_model_len`: tokens of prompt and answer together that every pool takes.
+    `max_model_len`: tokens of prompt and answer together that every pool takes. `siblings`: asks the other
+    ingress replicas for their own metrics.
     """
 
     @asynccontextmanager
@@ -124,7 +127,7 @@ def make_app(
                 return JSONResponse(card)
         raise _no_such_model(name, edge.model)
 
-    operations.add(app, router, metrics)
+    operations.add(app, router, metrics, siblings)
 
     @app.exception_handler(ApiError)
     async def api_error(request: Request, error: ApiError) -> Response:
@@ -172,14 +175,21 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
     num_text_bytes = len(body) - sum(len(image.url) for image in images)
     admission.begin(applied, num_text_bytes)
     usage = Usage(estimated_tokens(num_text_bytes))
-    asks_for_usage = admission.counts_tokens and is_silent(dialect, parsed)
+    asks_for_usage = is_silent(dialect, parsed)
+    seen = Observation(
+        edge.metrics,
+        admission.tenant,
+        applied,
+        edge.router.targets(applied),
+        dialect.generates and dialect is not CHAT_RENDER,
+        started,
+        usage,
+    )
 
     async def settled_and_routed() -> Answer:
         # Before the defaults, which may put a turn in front of those that the images are in.
         settled = await edge.images.settle(said, images)
         completed = defaults.completed(dialect, settled, applied, edge.model, edge.today())
-        if asks_for_usage:
-            completed = asked(completed)
         wanted = features.of_request(
             completed, applied, admission.tenant, admission.priority, len(images), dialect.path
         )
@@ -188,34 +198,42 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
         wanted = replace(wanted, first_token_deadline_s=until.first_token_s, deadline_s=until.whole_s)
         # What nobody had to change travels as it came.
         sent = body if completed is parsed else request_body.serialise(completed)
+        if asks_for_usage:
+            sent = asked(sent, completed)
         return await edge.router.route(wanted, Call("POST", dialect.path, _forwarded(request), sent))
 
     routed = _before(deadline_s, settled_and_routed())
     answer = await streaming.unless_gone(request, routed, Answer.release)
     if answer is None:
         return Response(status_code=499)
-    edge.metrics.ttfb.labels(answer.decision.pool, applied).observe(
-        asyncio.get_running_loop().time() - started
-    )
+    seen.begun(answer.decision.pool, answer.head.is_event_stream)
     headers = _answer_headers(answer, applied)
     if answer.head.is_event_stream:
         if refused := dialect.shape.refusal(answer.opening):
             answer.release()
+            seen.ended(Outcome.of(refused[0]))
             return Response(refused[1], refused[0], headers | {"content-type": "application/json"})
 
         def broken(error: ApiError) -> None:
             logger.error(f"pool {answer.decision.pool}: stream broke off: {error}")
             edge.metrics.broken_streams.labels(answer.decision.pool, error.code).inc()
+            seen.broken()
 
         events = streaming.events(answer, deadline_s, broken, dialect.shape)
-        events = metered(events, usage, admission.charge)
+        events = seen.followed(events, admission.charge)
         if asks_for_usage:
             events = hidden(events)
         return streaming.Stream(answer, events, answer.head.status, headers)
-    content = await streaming.unless_gone(request, streaming.whole(answer, deadline_s))
+    try:
+        content = await streaming.unless_gone(request, streaming.whole(answer, deadline_s))
+    except ApiError:
+        seen.ended(Outcome.BROKEN)
+        raise
     if content is None:
+        seen.ended(Outcome.ABANDONED)
         return Response(status_code=499)
     admission.charge(usage.read(content))
+    seen.ended(Outcome.of(answer.head.status))
     if answer.head.status >= 400:
         content = dialect.shape.engines(answer.head.status, content)
     return Response(content, answer.head.status, headers)

@@ -113,7 +113,7 @@ class Gate:
 
     def _count(self, tenant: Tenant, error: ApiError) -> None:
         # Only names out of the keys file, and '-': clients cannot make new series.
-        self._metrics.refused.labels(tenant.name, error.code).inc()
+        self._metrics.refused.labels(self._metrics.tenant(tenant.name), error.code).inc()
 
 
 class Admission:

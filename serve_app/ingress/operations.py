@@ -1,13 +1,24 @@
 """What does an ingress replica tell its operators: is it alive and ready, and what do the engines do?"""
 
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
 from fastapi import FastAPI
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from serve_app.metrics import Metrics
 from serve_app.router.dispatch import Router
 
+Siblings = Callable[[], Awaitable[Sequence[bytes]]]
+"""Returns the own metrics of the other ingress replicas that answer, each in Prometheus text form."""
 
-def add(app: FastAPI, router: Router, metrics: Metrics) -> None:
+
+async def no_siblings() -> Sequence[bytes]:
+    """Stand alone."""
+    return ()
+
+
+def add(app: FastAPI, router: Router, metrics: Metrics, siblings: Siblings) -> None:
     """Add the routes to `app`."""
 
     @app.get("/health")
@@ -20,9 +31,9 @@ def add(app: FastAPI, router: Router, metrics: Metrics) -> None:
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics_text() -> Response:
-        for pool, num_healthy in router.num_healthy().items():
-            metrics.healthy_replicas.labels(pool).set(num_healthy)
-        return Response(metrics.text(await router.engine_metrics()), media_type="text/plain; version=0.0.4")
+        others, engines = await asyncio.gather(siblings(), router.engine_metrics())
+        router.show_state()
+        return Response(metrics.text(engines, others), media_type="text/plain; version=0.0.4")
 
     @app.get("/venturi/experts")
     async def experts() -> Response:

@@ -1,48 +1,42 @@
 """How many tokens has a request used, as far as its answer has told?"""
 
+import json
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 
+from serve_app.ingress.body import serialise
 from serve_app.ingress.dialects import CHAT, COMPLETIONS, Body, Dialect
 
-TOTAL = re.compile(rb'"total_tokens":\s*(\d+)')
-PART = re.compile(rb'"(input|output)_tokens":\s*(\d+)')
-"""Of messages, whose usage has no total. In a text that an answer quotes, the quotes would be escaped."""
+FIGURE = re.compile(rb'"(prompt|input|completion|output|reasoning)_tokens":\s*(\d+)')
+"""In a text that an answer quotes, the quotes would be escaped."""
+HINT = b'_tokens"'
+"""What chunks with figures have; to look for it takes next to no time."""
+KINDS = {b"prompt": "input", b"completion": "output"}
+"""OpenAI's older names."""
 EVENT = b"data:"
 SILENT = (CHAT.path, COMPLETIONS.path)
 """Dialects whose streams tell their usage only to those who ask for it."""
 
 
 class Usage:
-    """The tokens of one request, prompt and answer together; `num_prompt_tokens` is an estimate.
+    """The tokens of one request; `num_prompt_tokens` is an estimate.
 
     An answer says what it used at its end, `SILENT` streams if they are asked to: until then each event
-    counts as one token, though it may have several.
+    counts as one token, though it may have several. `told` has what the answer said, by kind: input, output,
+    reasoning, which is a part of output.
     """
 
     def __init__(self, num_prompt_tokens: int) -> None:
         self._num_events = 0
-        self._total: int | None = None
-        self._parts = {b"input": num_prompt_tokens}
+        self._num_prompt_tokens = num_prompt_tokens
+        self.told: dict[str, int] = {}
 
     def read(self, chunk: bytes) -> int:
         """Take in the next whole events, or a whole body; return the tokens used until now."""
         self._num_events += chunk.count(EVENT)
-        if totals := TOTAL.findall(chunk):
-            self._total = int(totals[-1])
-        self._parts |= {part: int(number) for part, number in PART.findall(chunk)}
-        if self._total is not None:
-            return self._total
-        return self._parts[b"input"] + self._parts.get(b"output", self._num_events)
-
-
-async def metered(
-    chunks: AsyncIterator[bytes], usage: Usage, charge: Callable[[int], None]
-) -> AsyncIterator[bytes]:
-    """Yield the chunks of a stream, and charge what has been used before each."""
-    async for chunk in chunks:
-        charge(usage.read(chunk))
-        yield chunk
+        if HINT in chunk:
+            self.told |= {KINDS.get(k) or k.decode(): int(number) for k, number in FIGURE.findall(chunk)}
+        return self.told.get("input", self._num_prompt_tokens) + self.told.get("output", self._num_events)
 
 
 def is_silent(dialect: Dialect, body: Body) -> bool:
@@ -52,13 +46,19 @@ def is_silent(dialect: Dialect, body: Body) -> bool:
     return dialect.path in SILENT and body.get("stream") is True and not asks
 
 
-def asked(body: Body) -> Body:
-    """Return `body`, whose stream would be silent, with the question for its usage."""
+def asked(sent: bytes, body: Body) -> bytes:
+    """Return `sent`, a body whose stream would be silent, with the question for its usage.
+
+    `body` is the same as a mapping. Where nothing about it is said yet, the question is put at the end, and
+    what may be megabytes of images need not be written anew.
+    """
     options = body.get("stream_options")
+    if "stream_options" not in body and json.detect_encoding(sent).startswith("utf-8"):
+        return sent[: sent.rindex(b"}")] + b',"stream_options":{"include_usage":true}}'
     if options is not None and not isinstance(options, Mapping):
-        return body  # vLLM says what it should be
+        return sent  # vLLM says what it should be
     ours = {"include_usage": True, "continuous_usage_stats": False}
-    return {**body, "stream_options": {**(options or {}), **ours}}
+    return serialise({**body, "stream_options": {**(options or {}), **ours}})
 
 
 async def hidden(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

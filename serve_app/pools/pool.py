@@ -107,6 +107,11 @@ class Pool:
         """Replicas whose breaker is open."""
         return sum(replica.is_broken for replica in self._replicas.values())
 
+    @property
+    def num_suspects(self) -> int:
+        """Replicas that failed and have not reported since."""
+        return len(self._suspects)
+
     async def refresh(self) -> None:
         """Ask the replicas for reports. What is not there any more is forgotten.
 

@@ -14,10 +14,11 @@ from serve_app.metrics import Metrics
 from serve_app.pools.directory import Directory
 from serve_app.pools.pool import Lease, Pool
 from serve_app.router.admission import Admission
-from serve_app.router.filters import healthy
+from serve_app.router.filters import healthy, unavailable
 from serve_app.router.policy import Policy
 from serve_app.router.retry_budget import RetryBudget
 from serve_app.router.waiting_room import WaitingRoom
+from serve_app.rules import Targets
 from serve_app.types import Call, Decision, Effort, Head, PoolSnapshot, ReplicaSnapshot, RequestFeatures
 
 logger = logging.getLogger("ray.serve")
@@ -192,6 +193,24 @@ class Router:
         """Return the efforts whose own pools have no healthy replica now."""
         pools = self._directory.snapshots()
         return [e for e in Effort if not any(e in p.efforts and self._healthy(p) for p in pools)]
+
+    def targets(self, effort: Effort) -> Targets:
+        """Return what requests of `effort` should see."""
+        return self._policy.rules.targets.get(effort, Targets())
+
+    def show_state(self) -> None:
+        """Bring the gauges up to date: what this ingress replica knows of the pools now."""
+        metrics, rules, now_s = self._metrics, self._policy.rules, self.clock()
+        for pool in self._directory.pools.values():
+            states = dict.fromkeys(("healthy", "silent", "draining"), 0)
+            for replica in pool.snapshot().replicas:
+                states[unavailable(replica, rules, now_s) or "healthy"] += 1
+            for state, number in (states | {"suspect": pool.num_suspects}).items():
+                metrics.replicas.labels(pool.name, state).set(number)
+            metrics.leases.labels(pool.name).set(pool.num_leases)
+        unready = self.unready()
+        for effort in Effort:
+            metrics.ready.labels(effort).set(effort not in unready)
 
     def _healthy(self, pool: PoolSnapshot) -> list[ReplicaSnapshot]:
         return healthy(pool, self._policy.rules, self.clock())

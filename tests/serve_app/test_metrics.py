@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
-from serve_app.metrics import ENGINE, Metrics, documented
+from serve_app.metrics import ENGINE, MAX_TENANTS, Metrics, documented
 
 Page = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -48,8 +48,8 @@ def test_our_own_series() -> None:
     metrics.refused.labels("search", "rate_limit_exceeded").inc(6)
     metrics.broken_streams.labels("latency", "replica_lost").inc(4)
     metrics.images.labels("https", "address").inc(6)
-    metrics.ttfb.labels("throughput", "none").observe(0.2)
-    metrics.healthy_replicas.labels("throughput").set(5)
+    metrics.ttft.labels("throughput", "none").observe(0.2)
+    metrics.replicas.labels("throughput", "healthy").set(5)
     page, own = parsed(metrics.text([])), {"ingress": "ingress-1"}
     assert {
         key: value for key, value in page.items() if "_created" not in key[0] and "_bucket" not in key[0]
@@ -60,9 +60,9 @@ def test_our_own_series() -> None:
         ("venturi_refused_total", labels(tenant="search", code="rate_limit_exceeded", **own)): 6,
         ("venturi_broken_streams_total", labels(pool="latency", code="replica_lost", **own)): 4,
         ("venturi_images_total", labels(source="https", outcome="address", **own)): 6,
-        ("venturi_time_to_first_byte_seconds_count", labels(pool="throughput", effort="none", **own)): 1,
-        ("venturi_time_to_first_byte_seconds_sum", labels(pool="throughput", effort="none", **own)): 0.2,
-        ("venturi_healthy_replicas", labels(pool="throughput", **own)): 5,
+        ("venturi_time_to_first_token_seconds_count", labels(pool="throughput", effort="none", **own)): 1,
+        ("venturi_time_to_first_token_seconds_sum", labels(pool="throughput", effort="none", **own)): 0.2,
+        ("venturi_replicas", labels(pool="throughput", state="healthy", **own)): 5,
     }
 
 
@@ -74,6 +74,42 @@ def test_engines_keep_apart() -> None:
         assert page["vllm:request_success_total", labels(reason="stop", **where)] == count
         assert page["vllm:e2e_latency_seconds_bucket", labels(le="10.0", **where)] == count
         assert page["vllm:e2e_latency_seconds_sum", labels(**where)] == 2 * count
+
+
+def test_ingress_replicas_keep_apart() -> None:
+    """Whichever ingress replica is asked, the page has the counters of each under its own name."""
+    first, second = Metrics("ingress-1"), Metrics("ingress-2")
+    for metrics, number in ((first, 2), (second, 3)):
+        metrics.decisions.labels("throughput", "none", "effort").inc(number)
+    pages = [parsed(one.text(ENGINES, [other.own()])) for one, other in ((first, second), (second, first))]
+    decided = {"pool": "throughput", "effort": "none", "reason": "effort"}
+    assert pages[0]["venturi_decisions_total", labels(ingress="ingress-1", **decided)] == 2
+    assert pages[0]["venturi_decisions_total", labels(ingress="ingress-2", **decided)] == 3
+    assert pages[0] == pages[1]
+
+
+def test_tenants_are_bounded() -> None:
+    """The first tenants have series of their own, and keep them; later ones share one."""
+    metrics = Metrics("ingress-1")
+    names = [f"tenant-{number}" for number in range(MAX_TENANTS + 2)]
+    shown = [metrics.tenant(name) for name in names]
+    assert shown == [*names[:MAX_TENANTS], "other", "other"]
+    assert metrics.tenant(names[0]) == names[0]
+
+
+def test_what_alerts_watch_is_there_from_the_start() -> None:
+    """A counter that begins at 1 has not risen, for Prometheus."""
+    metrics = Metrics("ingress-1")
+    metrics.start_at_zero(["latency"])
+    page = parsed(metrics.own())
+    own = {"ingress": "ingress-1"}
+    for name, by in (
+        ("venturi_errors_total", {"status": "503", "code": "no_healthy_replica"}),
+        ("venturi_errors_total", {"status": "500", "code": "internal_error"}),
+        ("venturi_retries_total", {"pool": "latency", "code": "replica_lost"}),
+        ("venturi_broken_streams_total", {"pool": "latency", "code": "answer_timeout"}),
+    ):
+        assert page[name, labels(**by, **own)] == 0
 
 
 def test_families_stand_in_one_piece() -> None:
@@ -90,7 +126,7 @@ def test_families_stand_in_one_piece() -> None:
 def test_reading_changes_nothing() -> None:
     """A page can be read as often as one likes."""
     metrics = Metrics("ingress-1")
-    metrics.healthy_replicas.labels("throughput").set(1)
+    metrics.leases.labels("throughput").set(1)
     assert parsed(metrics.text(ENGINES)) == parsed(metrics.text(ENGINES))
 
 

@@ -48,7 +48,9 @@ async def test_a_whole_answer(fields: dict[str, Any], pool: str, replica: str) -
     assert answer.headers["x-venturi-effort"] == _effort(pool)
     assert parts.num_leases() == FREE
     assert parts.num_cancels() == 0
-    assert parts.counted("venturi_time_to_first_byte_seconds_count", pool=pool, effort=_effort(pool)) == 1
+    assert (
+        parts.counted("venturi_request_seconds_count", pool=pool, effort=_effort(pool), stream="false") == 1
+    )
 
 
 def _effort(pool: str) -> str:

@@ -83,7 +83,11 @@ async def test_metrics() -> None:
     running = "vllm:num_requests_running"
     assert found[running, (("engine", "0"), ("pool", "throughput"), ("replica", "t1"))] == 3
     assert found[running, (("engine", "0"), ("pool", "latency"), ("replica", "l1"))] == 5
-    assert found["venturi_healthy_replicas", (("ingress", "ingress-1"), ("pool", "throughput"))] == 1
+    own, pool = ("ingress", "ingress-1"), ("pool", "throughput")
+    assert found["venturi_replicas", (own, pool, ("state", "healthy"))] == 1
+    assert found["venturi_replicas", (own, pool, ("state", "silent"))] == 0
+    assert found["venturi_leases", (own, pool)] == 0
+    assert found["venturi_ready", (("effort", "high"), own)] == 1
     decided = (("effort", "none"), ("ingress", "ingress-1"), ("pool", "throughput"), ("reason", "effort"))
     assert found["venturi_decisions_total", decided] == 1
 

@@ -1,4 +1,4 @@
-"""What is a stream charged to a tenant with a limit of tokens, and what does the client see of it?"""
+"""What is a stream charged to its tenant, and what does the client see of it?"""
 
 import json
 from pathlib import Path
@@ -13,7 +13,9 @@ from tests.serve_app.ingress.asking import CHAT, SSE, body
 from tests.serve_app.samples import System, api, client, head, system
 
 TEXT = b'data: {"id":"1","choices":[{"delta":{"content":"a b c"}}]}\n\n'
-FIGURES = b'data: {"id":"1","choices":[],"usage":{"prompt_tokens":4,"total_tokens":7}}\n\n'
+FIGURES = (
+    b'data: {"id":"1","choices":[],"usage":{"prompt_tokens":4,"total_tokens":7,"completion_tokens":3}}\n\n'
+)
 DONE = b"data: [DONE]\n\n"
 
 
@@ -38,20 +40,27 @@ def options(parts: System) -> Any:
 async def test_the_engine_is_asked(tmp_path: Path) -> None:
     """Its own figures are charged, and are not shown to whoever did not ask."""
     parts, (first, second) = await answers(tmp_path, ", tokens_per_min: 1000")
-    assert options(parts) == {"include_usage": True, "continuous_usage_stats": False}
+    assert options(parts) == {"include_usage": True}
     assert first.content == TEXT + DONE
     # The second one's head goes out when its own prompt has been estimated, beside the 7 of the first.
     estimate = 1000 - int(first.headers["x-ratelimit-remaining-tokens"])
     assert int(second.headers["x-ratelimit-remaining-tokens"]) == 1000 - 7 - estimate
 
 
-@pytest.mark.parametrize(
-    ("limit", "fields"),
-    [("", {}), (", tokens_per_min: 1000", {"stream_options": {"include_usage": True}})],
-    ids=["no limit", "asked for"],
-)
-async def test_otherwise_nothing_changes(tmp_path: Path, limit: str, fields: dict[str, Any]) -> None:
-    """Without a limit nobody counts; who asks gets the figures."""
-    parts, (first, _) = await answers(tmp_path, limit, **fields)
-    assert options(parts) == fields.get("stream_options")
+@pytest.mark.parametrize("limit", ["", ", tokens_per_min: 1000"], ids=["no limit", "limit"])
+async def test_who_asks_gets_the_figures(tmp_path: Path, limit: str) -> None:
+    """Limit or not, the body travels as it came, and so does the answer."""
+    wanted = {"include_usage": True}
+    parts, (first, _) = await answers(tmp_path, limit, stream_options=wanted)
+    assert options(parts) == wanted
     assert first.content == TEXT + FIGURES + DONE
+
+
+async def test_the_figures_are_counted(tmp_path: Path) -> None:
+    """By pool and effort, and by tenant, whether it has a limit or not."""
+    parts, _ = await answers(tmp_path, "")
+    where = {"pool": "throughput", "effort": "none"}
+    assert parts.counted("venturi_tokens_total", kind="input", **where) == 2 * 4
+    assert parts.counted("venturi_tokens_total", kind="output", **where) == 2 * 3
+    assert parts.counted("venturi_tenant_tokens_total", kind="output", tenant="one") == 2 * 3
+    assert parts.counted("venturi_tenant_requests_total", tenant="one", effort="none") == 2

@@ -1,12 +1,13 @@
 """Are tokens counted as answers tell them, in every dialect?"""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from serve_app.ingress.dialects import CHAT, COMPLETIONS, MESSAGES, RESPONSES, Dialect
-from serve_app.ingress.usage import Usage, asked, hidden, is_silent, metered
+from serve_app.ingress.usage import Usage, asked, hidden, is_silent
 
 
 @pytest.mark.parametrize(
@@ -16,7 +17,14 @@ from serve_app.ingress.usage import Usage, asked, hidden, is_silent, metered
         ([b'{"usage":{"input_tokens":9,"output_tokens":3,"total_tokens":12}}'], 12),
         ([b'{"content": [], "usage": {"input_tokens": 9, "output_tokens": 4}}'], 13),
         ([b'data: {"delta": "a"}\n\n', b'data: {"delta": "b"}\n\ndata: {"delta": "c"}\n\n'], 103),
-        ([b"data: {}\n\n", b'data: {"usage": {"total_tokens": 40}}\n\n', b"data: [DONE]\n\n"], 40),
+        (
+            [
+                b"data: {}\n\n",
+                b'data: {"usage": {"prompt_tokens": 30, "completion_tokens": 10}}\n\n',
+                b"data: [DONE]\n\n",
+            ],
+            40,
+        ),
         (
             [
                 b'data: {"message": {"usage": {"input_tokens": 7, "output_tokens": 0}}}\n\n',
@@ -34,17 +42,13 @@ def test_the_tokens_of_an_answer(chunks: list[bytes], wanted: int) -> None:
     assert [usage.read(chunk) for chunk in chunks][-1] == wanted
 
 
-async def test_a_stream_is_charged_as_it_goes() -> None:
-    """Each chunk passes unchanged, after what has been used until then was charged."""
-
-    async def stream() -> AsyncIterator[bytes]:
-        yield b"data: 1\n\n"
-        yield b"data: 2\n\ndata: 3\n\n"
-
-    charged: list[int] = []
-    passed = [chunk async for chunk in metered(stream(), Usage(10), charged.append)]
-    assert passed == [b"data: 1\n\n", b"data: 2\n\ndata: 3\n\n"]
-    assert charged == [11, 13]
+def test_the_kinds_of_tokens() -> None:
+    """Whatever the dialect calls them, they come out under one name; what was not told is not there."""
+    usage = Usage(100)
+    assert usage.told == {}
+    usage.read(b'{"usage":{"prompt_tokens":9,"total_tokens":12,"completion_tokens":3,'
+               b'"completion_tokens_details":{"reasoning_tokens":2}}}')  # fmt: skip
+    assert usage.told == {"input": 9, "output": 3, "reasoning": 2}
 
 
 @pytest.mark.parametrize(
@@ -63,15 +67,32 @@ def test_silent_streams(dialect: Dialect, fields: dict[str, Any], wanted: bool) 
     assert is_silent(dialect, fields) is wanted
 
 
-def test_the_question() -> None:
+QUESTION = {"include_usage": True, "continuous_usage_stats": False}
+
+
+@pytest.mark.parametrize(
+    ("sent", "wanted"),
+    [
+        (b'{"stream":true}', {"include_usage": True}),
+        (b' {"stream" : true }\n', {"include_usage": True}),
+        ('{"stream":true}'.encode("utf-16"), QUESTION),
+        (b'{"stream":true,"stream_options":null}', QUESTION),
+        (
+            b'{"stream":true,"stream_options":{"continuous_usage_stats":true,"x":1}}',
+            {**QUESTION, "x": 1},
+        ),
+    ],
+    ids=["bare", "spaced", "utf-16", "null", "other options"],
+)
+def test_the_question(sent: bytes, wanted: dict[str, Any]) -> None:
     """Other options stay; figures in every event, which would not be hidden, are not asked for."""
-    options = {"include_usage": False, "continuous_usage_stats": True, "x": 1}
-    assert asked({"stream": True, "stream_options": options})["stream_options"] == {
-        "include_usage": True,
-        "continuous_usage_stats": False,
-        "x": 1,
-    }
-    assert asked({"stream_options": "wrong"}) == {"stream_options": "wrong"}
+    assert json.loads(asked(sent, json.loads(sent))) == {"stream": True, "stream_options": wanted}
+
+
+def test_options_that_are_none() -> None:
+    """The engine says what they should be."""
+    sent = b'{"stream":true,"stream_options":"wrong"}'
+    assert asked(sent, json.loads(sent)) == sent
 
 
 async def test_the_answer_to_it_is_hidden() -> None:
