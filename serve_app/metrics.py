@@ -301,5 +301,6 @@ def table() -> str:
     for source, metrics in (("ingress", Metrics("").described), ("pool, replica", ENGINE)):
         for metric in metrics:
             labels = ", ".join((source, *metric.labels))
-            rows.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |")
+            bounds = f" (up to {', '.join(map(str, metric.buckets))})" if metric.buckets else ""
+            rows.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help}{bounds} |")
     return "\n".join(rows)
