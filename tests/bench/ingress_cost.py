@@ -26,6 +26,8 @@ from serve_app.types import Call, Effort, Head, PoolSnapshot
 from tests.bench.load import Job, prompts
 
 CHUNK = b'data: {"choices":[{"delta":{"content":" and so on"},"finish_reason":null}]}\n\n'
+LAST = b'data: {"choices":[],"usage":{"prompt_tokens":12,"total_tokens":28,"completion_tokens":16}}\n\n'
+"""What the ingress asks the engine for, and keeps to itself."""
 NUM_CHUNKS = 5
 """A stream of 16 tokens, four to a chunk."""
 
@@ -74,7 +76,7 @@ async def ask(app: ASGIApp, body: bytes) -> int:
 async def measure(num_requests: int) -> float:
     """Return processor ms a request, after a tenth of them to warm up."""
     head = Head(200, ((b"content-type", b"text/event-stream"),))
-    backend = ForgetfulBackend({"replica": (head, *[CHUNK] * NUM_CHUNKS)})
+    backend = ForgetfulBackend({"replica": (head, *[CHUNK] * NUM_CHUNKS, LAST)})
     pools = {"pool": Pool(PoolSnapshot("pool", frozenset(Effort)), backend)}
     metrics = Metrics("ingress")
     rules = Rules(max_age_s=float("inf"))

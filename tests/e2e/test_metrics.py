@@ -1,4 +1,4 @@
-"""Is everything that is documented on the page of a system that has worked, and what the dashboards ask for?"""
+"""Is all that is documented on the page of a system that has worked, and all that dashboards ask for?"""
 
 import re
 from collections.abc import Iterable
