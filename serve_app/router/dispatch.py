@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,10 @@ MAX_LOST = 2
 
 ABSENCE_CHECK_S = 0.25
 """How often a request that waits for its head looks whether its replica is still there."""
+
+
+REPLICA_STATES = ("healthy", "silent", "draining", "suspect")
+"""What a replica can be for this ingress replica; all but the last are `filters.unavailable`'s."""
 
 
 @dataclass
@@ -202,11 +207,10 @@ class Router:
         """Bring the gauges up to date: what this ingress replica knows of the pools now."""
         metrics, rules, now_s = self._metrics, self._policy.rules, self.clock()
         for pool in self._directory.pools.values():
-            states = dict.fromkeys(("healthy", "silent", "draining"), 0)
-            for replica in pool.snapshot().replicas:
-                states[unavailable(replica, rules, now_s) or "healthy"] += 1
-            for state, number in (states | {"suspect": pool.num_suspects}).items():
-                metrics.replicas.labels(pool.name, state).set(number)
+            states = Counter(unavailable(r, rules, now_s) or "healthy" for r in pool.snapshot().replicas)
+            states["suspect"] = pool.num_suspects
+            for state in REPLICA_STATES:
+                metrics.replicas.labels(pool.name, state).set(states[state])
             metrics.leases.labels(pool.name).set(pool.num_leases)
         unready = self.unready()
         for effort in Effort:

@@ -168,6 +168,32 @@ async def test_what_is_healthy() -> None:
     assert parts.router.unready() == [Effort.HIGH]
 
 
+async def test_what_the_gauges_show() -> None:
+    """Leases, each replica under one state, and the efforts that have a replica of their own."""
+    parts = await system(
+        {"t1": (head("t1"), b"a"), "t2": OK}, {"l1": OK}, rules=Rules(max_age_s=2.0)
+    ).refresh()
+    answer = await parts.router.route(NONE, CALL)
+
+    def shown(pool: str) -> list[float]:
+        parts.router.show_state()
+        states = ("healthy", "silent", "draining", "suspect")
+        return [parts.counted("venturi_replicas", pool=pool, state=state) for state in states]
+
+    assert (shown("throughput"), shown("latency")) == ([2, 0, 0, 0], [1, 0, 0, 0])
+    assert parts.counted("venturi_leases", pool="throughput") == 1
+    parts.pools["throughput"].suspect("t1")
+    parts.clock.now_s += 1.0
+    await parts.pools["throughput"].refresh()
+    parts.pools["throughput"].suspect("t2")
+    parts.clock.now_s += 1.5
+    assert (shown("throughput"), shown("latency")) == ([1, 0, 0, 1], [0, 1, 0, 0])
+    assert [parts.counted("venturi_ready", effort=effort) for effort in ("none", "high")] == [1, 0]
+    answer.release()
+    shown("throughput")
+    assert parts.counted("venturi_leases", pool="throughput") == 0
+
+
 async def test_run_keeps_the_view_fresh() -> None:
     """While the router runs, pools hear from their replicas without being asked."""
     parts: System = system({"t1": OK}, {"l1": OK})
