@@ -16,6 +16,33 @@ POOLS = Dashboard(
     (
         (
             Panel(
+                "Waiting for a place",
+                (("sum by (pool, effort) (venturi_queue_depth)", "{{pool}}: {{effort}}"),),
+                what="Requests that the ingress replicas hold back.",
+            ),
+            Panel("Time in the queue", quantiles("venturi_queue_seconds", "pool, effort"), "s"),
+            Panel(
+                "Turned away for load",
+                ((rate("venturi_sheds_total", "pool, effort, reason"), "{{pool}}, {{effort}}: {{reason}}"),),
+                "reqps",
+            ),
+            Panel(
+                "Breakers",
+                (
+                    ("max by (pool) (venturi_breakers_open)", "{{pool}}: open now"),
+                    (
+                        "sum by (pool) (increase(venturi_breaker_openings_total[1h]))",
+                        "{{pool}}: opened in an hour",
+                    ),
+                    (
+                        "sum by (pool, reason) (increase(venturi_retries_denied_total[1h]))",
+                        "{{pool}}: not tried again in an hour, {{reason}}",
+                    ),
+                ),
+            ),
+        ),
+        (
+            Panel(
                 "In flight",
                 (("sum by (pool) (venturi_leases)", "{{pool}}"),),
                 what="Requests that the ingress replicas have with the engines.",

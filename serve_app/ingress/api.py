@@ -176,15 +176,8 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
     admission.begin(applied, num_text_bytes)
     usage = Usage(estimated_tokens(num_text_bytes))
     asks_for_usage = is_silent(dialect, parsed)
-    seen = Observation(
-        edge.metrics,
-        admission.tenant,
-        applied,
-        edge.router.targets(applied),
-        dialect.generates and dialect is not CHAT_RENDER,
-        started,
-        usage,
-    )
+    is_timed, targets = dialect.generates and dialect is not CHAT_RENDER, edge.router.targets(applied)
+    seen = Observation(edge.metrics, admission.tenant, applied, targets, is_timed, started, usage)
 
     async def settled_and_routed() -> Answer:
         # Before the defaults, which may put a turn in front of those that the images are in.

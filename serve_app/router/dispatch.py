@@ -35,7 +35,7 @@ ABSENCE_CHECK_S = 0.25
 """How often a request that waits for its head looks whether its replica is still there."""
 
 
-REPLICA_STATES = ("healthy", "silent", "draining", "suspect")
+REPLICA_STATES = ("healthy", "silent", "broken", "draining", "suspect")
 """What a replica can be for this ingress replica; all but the last are `filters.unavailable`'s."""
 
 

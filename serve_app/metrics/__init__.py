@@ -1,13 +1,14 @@
-"""Which metrics does Venturi export, with which labels and buckets?"""
+"""Which metrics does an ingress replica export, with which labels and buckets?"""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from serve_app.errors import AnswerTimeout, ApiError, NoReplica, PoolBusy, ReplicaLost
+from serve_app.metrics.described import ENGINE, Described
+from serve_app.metrics.page import Merged, labelled
 
 QUEUE_BUCKETS_S = (0.01, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 TTFT_BUCKETS_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
@@ -17,69 +18,6 @@ REQUEST_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
 MAX_TENANTS = 100
 """How many tenants get series of their own in one ingress replica."""
 OTHER_TENANTS = "other"
-
-
-@dataclass(frozen=True)
-class Described:
-    """One metric as its readers know it: of a counter, the name has its `_total`."""
-
-    name: str
-    kind: str
-    help: str
-    labels: tuple[str, ...] = ()
-    buckets: tuple[float, ...] = ()
-
-
-ENGINE = (
-    Described(
-        "venturi_verify_steps_total",
-        "counter",
-        "Engine steps that decoded, by draft tokens a sequence",
-        ("engine", "draft_tokens"),
-    ),
-    Described("venturi_draft_tokens", "gauge", "Draft tokens a sequence in the latest step", ("engine",)),
-    Described(
-        "venturi_draft_acceptance",
-        "gauge",
-        "Share of drafts accepted up to this position, lately",
-        ("engine", "position"),
-    ),
-    Described(
-        "venturi_draft_gain",
-        "gauge",
-        "Tokens a second over those at 0 draft tokens, by the cost model's step times and by measured ones",
-        ("engine", "step_times"),
-    ),
-    Described(
-        "venturi_expert_balancedness",
-        "gauge",
-        "Mean over max of the ranks' loads lately, of all layers (mean) and of the least balanced (worst)",
-        ("layers",),
-    ),
-    Described(
-        "venturi_hottest_expert_share",
-        "gauge",
-        "Share of a layer's choices that its hottest expert had lately, of all layers (mean) or most (worst)",
-        ("layers",),
-    ),
-    Described(
-        "venturi_expert_rank_load",
-        "gauge",
-        "Share of the experts' work of all layers that a rank had lately",
-        ("rank",),
-    ),
-    Described(
-        "venturi_expert_rearrangements_total",
-        "counter",
-        "Readings that found experts in other places than the one before",
-    ),
-    Described(
-        "venturi_experts_moved_total",
-        "counter",
-        "Weights of experts that ranks got from others, over all layers",
-    ),
-)
-"""What `parallel.vllm_plugin` counts in the engines, where the configuration has it count."""
 
 
 class Metrics:
@@ -205,7 +143,7 @@ class Metrics:
         self.leases = self._gauge("venturi_leases", "Requests in flight at the engines of a pool", "pool")
         self.replicas = self._gauge(
             "venturi_replicas",
-            "Replicas as the ingress knows them: healthy, silent, draining, or suspect (it failed a request)",
+            "Replicas as the ingress knows them: healthy, silent, broken, draining, suspect (has failed)",
             "pool",
             "state",
         )
@@ -246,7 +184,7 @@ class Metrics:
 
     def own(self) -> bytes:
         """Return the metrics of this replica alone, in Prometheus text form."""
-        return generate_latest(_Merged(self._families()))
+        return generate_latest(Merged(self._families()))
 
     def text(self, engines: Iterable[tuple[str, str, bytes]], siblings: Iterable[bytes] = ()) -> bytes:
         """Return the metrics of all ingress replicas and all engines, in Prometheus text form.
@@ -259,35 +197,11 @@ class Metrics:
             families += text_string_to_metric_families(text.decode())
         for pool, replica, text in engines:
             labels = {"pool": pool, "replica": replica}
-            families += [
-                _labelled(family, labels) for family in text_string_to_metric_families(text.decode())
-            ]
-        return generate_latest(_Merged(families))
+            families += [labelled(family, labels) for family in text_string_to_metric_families(text.decode())]
+        return generate_latest(Merged(families))
 
     def _families(self) -> list[Metric]:
-        return [_labelled(family, {"ingress": self._ingress}) for family in self._registry.collect()]
-
-
-class _Merged:
-    """Families of many sources as one collector: a family must stand in one piece."""
-
-    def __init__(self, families: Iterable[Metric]) -> None:
-        self._families: dict[str, Metric] = {}
-        for family in families:
-            if known := self._families.get(family.name):
-                known.samples.extend(family.samples)
-            else:
-                self._families[family.name] = family
-
-    def collect(self) -> Iterable[Metric]:
-        """Return the families."""
-        return self._families.values()
-
-
-def _labelled(family: Metric, labels: dict[str, str]) -> Metric:
-    copy = Metric(family.name, family.documentation, family.type, family.unit)
-    copy.samples = [s._replace(labels=s.labels | labels) for s in family.samples]
-    return copy
+        return [labelled(family, {"ingress": self._ingress}) for family in self._registry.collect()]
 
 
 def documented() -> tuple[Described, ...]:
@@ -304,3 +218,6 @@ def table() -> str:
             bounds = f" (up to {', '.join(map(str, metric.buckets))})" if metric.buckets else ""
             rows.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help}{bounds} |")
     return "\n".join(rows)
+
+
+__all__ = ["ENGINE", "MAX_TENANTS", "Described", "Metrics", "documented", "table"]
