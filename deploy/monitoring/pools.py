@@ -121,11 +121,11 @@ POOLS = Dashboard(
                 "Replica starts",
                 (
                     (
-                        f"count by (deployment) (last_over_time({STARTS}[1h]))",
+                        f"count by (deployment) (last_over_time({STARTS}[1h]) unless {STARTS} offset 1h)",
                         "{{deployment}}",
                     ),
                 ),
-                what="Replicas that were there within an hour, those that died included; from Ray's agents.",
+                what="Replicas that started within the hour, by Ray's agents.",
             ),
         ),
     ),
