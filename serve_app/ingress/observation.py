@@ -100,6 +100,10 @@ class Observation:
             self.metrics.tenant_tokens.labels(self.metrics.tenant(self.tenant), kind).inc(num_tokens)
 
     def _held(self, name: str, target_s: float | None, taken_s: float) -> None:
-        if target_s is not None:
-            outcome = "met" if taken_s <= target_s else "missed"
-            self.metrics.targets.labels(self._pool, self.effort, name, outcome).inc()
+        if target_s is None:
+            return
+        # Both, so that a share of none is 0 and not unknown.
+        missed, met = (
+            self.metrics.targets.labels(self._pool, self.effort, name, each) for each in ("missed", "met")
+        )
+        (met if taken_s <= target_s else missed).inc()
