@@ -6,9 +6,20 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from serve_app.errors import AnswerTimeout, ApiError, NoReplica, PoolBusy, ReplicaLost
+from serve_app.errors import (
+    AnswerTimeout,
+    ApiError,
+    DeadlineUnreachable,
+    Displaced,
+    FloorKept,
+    NoReplica,
+    PoolBusy,
+    QueueFull,
+    ReplicaLost,
+)
 from serve_app.metrics.described import ENGINE, Described
 from serve_app.metrics.page import Merged, labelled
+from serve_app.types import Effort
 
 QUEUE_BUCKETS_S = (0.01, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 TTFT_BUCKETS_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
@@ -167,6 +178,14 @@ class Metrics:
                 self.retries.labels(pool, failure.code)
             for breach in (ReplicaLost, AnswerTimeout):
                 self.broken_streams.labels(pool, breach.code)
+            for effort in Effort:
+                self.queue_time.labels(pool, effort)
+                for shed in (QueueFull, Displaced, FloorKept, DeadlineUnreachable):
+                    self.sheds.labels(pool, effort, shed.code)
+            for reason in ("attempts", "budget"):
+                self.retries_denied.labels(pool, reason)
+            self.breakers_open.labels(pool)
+            self.breaker_openings.labels(pool)
         for error in (ApiError, NoReplica, PoolBusy, ReplicaLost, AnswerTimeout):
             self.errors.labels(error.status, error.code)
 
