@@ -34,6 +34,8 @@ class Tenant(Frozen):
     efforts: Annotated[tuple[Effort, ...], AfterValidator(one_at_least)] = tuple(Effort)
     priority: Annotated[int, Field(strict=True)] = 0
     """More is more important."""
+    operator: Annotated[bool, Field(strict=True)] = False
+    """Whether it may see what the pools and all tenants' requests do: `/venturi/*`."""
 
 
 class Tenants(Frozen):

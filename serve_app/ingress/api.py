@@ -29,6 +29,7 @@ from serve_app.ingress import (
     streaming,
     unsupported,
 )
+from serve_app.ingress.decisions import Decisions, Noted
 from serve_app.ingress.dialects import CHAT_RENDER, DIALECTS, RESPONSES, Dialect
 from serve_app.ingress.gate import Admission, Gate, Guarded
 from serve_app.ingress.media import Images
@@ -94,6 +95,8 @@ def make_app(
     edge = Edge(
         router, model, limits, metrics, Images(limits.images, metrics), int(time.time()), max_model_len, today
     )
+    decisions = Decisions()
+    app.add_middleware(Noted, decisions=decisions)
     app.add_middleware(
         Guarded,
         gate=gate,
@@ -127,7 +130,7 @@ def make_app(
                 return JSONResponse(card)
         raise _no_such_model(name, edge.model)
 
-    operations.add(app, router, metrics, siblings)
+    operations.add(app, router, metrics, siblings, decisions)
 
     @app.exception_handler(ApiError)
     async def api_error(request: Request, error: ApiError) -> Response:
@@ -173,6 +176,7 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
     until = patience.deadlines(request.headers, is_stream, arrived_s, longest_s)
     images = parts.find(said)
     num_text_bytes = len(body) - sum(len(image.url) for image in images)
+    request.state.effort = applied
     admission.begin(applied, num_text_bytes)
     usage = Usage(estimated_tokens(num_text_bytes))
     asks_for_usage = is_silent(dialect, parsed)
@@ -199,6 +203,7 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
     answer = await streaming.unless_gone(request, routed, Answer.release)
     if answer is None:
         return Response(status_code=499)
+    request.state.decision = answer.decision
     seen.begun(answer.decision.pool, answer.head.is_event_stream)
     headers = _answer_headers(answer, applied)
     if answer.head.is_event_stream:

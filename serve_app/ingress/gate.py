@@ -20,8 +20,8 @@ logger = logging.getLogger("ray.serve")
 
 Clock = Callable[[], float]
 
-ANYONE = Tenant.model_construct(name=NO_TENANT)
-"""Whoever asks where no keys are needed: every effort, no limits."""
+ANYONE = Tenant.model_construct(name=NO_TENANT, operator=True)
+"""Whoever asks where no keys are needed: every effort, no limits, and an operator."""
 
 WHAT_TO_CONFIGURE = "set ingress.auth.keys_file or keys_env, or ingress.auth.open: true to let everyone in"
 
@@ -161,6 +161,13 @@ class Admission:
         except ApiError as error:
             self._gate._count(self._tenant, error)
             raise
+
+    def require_operator(self) -> None:
+        """Raise Forbidden if the tenant may not see what others do."""
+        if not self._tenant.operator:
+            error = Forbidden(f"tenant {self.tenant!r} is not an operator; the keys file says who is")
+            self._gate._count(self._tenant, error)
+            raise error
 
     def charge(self, num_tokens: int) -> None:
         """Say how many tokens, prompt and answer together, the request has used so far."""

@@ -39,7 +39,7 @@ class Metrics:
 
     def __init__(self, ingress: str) -> None:
         self._registry = CollectorRegistry()
-        self._ingress = ingress
+        self.ingress = ingress
         self.described: list[Described] = []
         """All of them, in the order of the documentation."""
         self.decisions = self._counter("venturi_decisions", "Requests routed", "pool", "effort", "reason")
@@ -220,7 +220,7 @@ class Metrics:
         return generate_latest(Merged(families))
 
     def _families(self) -> list[Metric]:
-        return [labelled(family, {"ingress": self._ingress}) for family in self._registry.collect()]
+        return [labelled(family, {"ingress": self.ingress}) for family in self._registry.collect()]
 
 
 def documented() -> tuple[Described, ...]:

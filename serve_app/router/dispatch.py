@@ -16,6 +16,7 @@ from serve_app.pools.directory import Directory
 from serve_app.pools.pool import Lease, Pool
 from serve_app.router.admission import Admission
 from serve_app.router.filters import healthy, unavailable
+from serve_app.router.overview import overview
 from serve_app.router.policy import Policy
 from serve_app.router.retry_budget import RetryBudget
 from serve_app.router.waiting_room import WaitingRoom
@@ -193,6 +194,10 @@ class Router:
     def num_healthy(self) -> dict[str, int]:
         """Return the number of healthy replicas of each pool."""
         return {pool.name: len(self._healthy(pool)) for pool in self._directory.snapshots()}
+
+    def overview(self) -> list[dict[str, Any]]:
+        """Return every pool and its replicas as this router sees them now."""
+        return overview(self._directory.snapshots(), self._policy.rules, self.clock())
 
     def unready(self) -> list[Effort]:
         """Return the efforts whose own pools have no healthy replica now."""
