@@ -45,6 +45,8 @@ class ScriptedBackend:
 
     replicas: dict[str, Sequence[Step]] = field(default_factory=dict)
     num_ongoing: dict[str, int] = field(default_factory=dict)
+    said: dict[str, ReplicaReport] = field(default_factory=dict)
+    """What replicas report, where it is more than their load."""
     num_silent: int = 0
     """Replicas that are there but do not report in time."""
     texts: dict[str, bytes] = field(default_factory=dict)
@@ -58,8 +60,8 @@ class ScriptedBackend:
     async def reports(self) -> Sequence[ReplicaReport | None]:
         """Report every replica."""
         self.on_reports()
-        reports = [ReplicaReport(name, self.num_ongoing.get(name, 0)) for name in self.replicas]
-        return [*reports, *[None] * self.num_silent]
+        loads = {name: ReplicaReport(name, self.num_ongoing.get(name, 0)) for name in self.replicas}
+        return [*(loads | self.said).values(), *[None] * self.num_silent]
 
     async def metrics(self) -> Sequence[tuple[str, bytes]]:
         """Return the texts."""

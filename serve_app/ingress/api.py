@@ -22,6 +22,7 @@ from serve_app.ingress import (
     document,
     effort,
     operations,
+    pages,
     parts,
     patience,
     reading,
@@ -100,7 +101,7 @@ def make_app(
     app.add_middleware(
         Guarded,
         gate=gate,
-        guards=lambda path: path not in document.OPEN_PATHS,
+        guards=lambda path: path not in document.OPEN_PATHS and not pages.has(path),
         refuse=lambda request, error: _error(edge, request, error),
     )
 
@@ -131,6 +132,7 @@ def make_app(
         raise _no_such_model(name, edge.model)
 
     operations.add(app, router, metrics, siblings, decisions)
+    pages.add(app)
 
     @app.exception_handler(ApiError)
     async def api_error(request: Request, error: ApiError) -> Response:
