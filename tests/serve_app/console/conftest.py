@@ -2,10 +2,11 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from serve_app.config import Ingress
 from tests.serve_app.console.browsing import Console, served
@@ -30,6 +31,7 @@ Open = Callable[..., Console]
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Chromium: this machine's, or playwright's own. Without one there is nothing to test with."""
+    expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         own = playwright.chromium.executable_path
         path = next(filter(None, map(shutil.which, NAMES)), own)
@@ -73,16 +75,12 @@ def _is_here(url: str) -> bool:
 @pytest.fixture
 def open_console(page: Page) -> Iterator[Open]:
     """Return what serves a system and opens its console in the page."""
-    running = []
+    with ExitStack() as servers:
 
-    def open_one(parts: System, limits: Ingress | None = None) -> Console:
-        server = served(api(parts, limits=limits))
-        running.append(server)
-        url = server.__enter__()
-        page.goto(f"{url}/console/")
-        page.locator("#server:not(:empty)").wait_for()
-        return Console(page, parts)
+        def open_one(parts: System, limits: Ingress | None = None) -> Console:
+            url = servers.enter_context(served(api(parts, limits=limits)))
+            page.goto(f"{url}/console/")
+            page.locator("#server:not(:empty)").wait_for()
+            return Console(page, parts)
 
-    yield open_one
-    for server in running:
-        server.__exit__(None, None, None)
+        yield open_one
