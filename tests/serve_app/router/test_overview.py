@@ -3,7 +3,8 @@
 import pytest
 
 from serve_app.router.overview import overview
-from serve_app.types import Effort, PoolSnapshot, ReplicaReport, ReplicaSnapshot, Rules
+from serve_app.rules import Rules
+from serve_app.types import Effort, PoolSnapshot, ReplicaReport, ReplicaSnapshot
 
 
 def test_a_row_has_the_report_and_what_was_sent_since() -> None:
