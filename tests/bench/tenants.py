@@ -44,6 +44,8 @@ class Seen:
 
     first_ms: list[float] = field(default_factory=list)
     total_ms: list[float] = field(default_factory=list)
+    refused: Counter[str] = field(default_factory=Counter)
+    """The quiet tenant's requests that got no answer, by x-venturi-reason."""
     flood: Counter[int] = field(default_factory=Counter)
     """The flood's answers by status."""
 
@@ -53,7 +55,7 @@ class Seen:
             f"{name}_p{percent}": percentile(values, percent)
             for name, values in (("first_ms", self.first_ms), ("total_ms", self.total_ms))
             for percent in (50, 90)
-        } | {"flood": dict(self.flood)}
+        } | {"refused": dict(self.refused), "flood": dict(self.flood)}
 
 
 def body(prompt: str, num_tokens: int) -> dict[str, Any]:
@@ -67,8 +69,10 @@ def body(prompt: str, num_tokens: int) -> dict[str, Any]:
     }
 
 
-async def ask(http: httpx.AsyncClient, tenant: str, prompt: str, num_tokens: int) -> tuple[int, float, float]:
-    """Return status, and milliseconds to the first event and to the end."""
+async def ask(
+    http: httpx.AsyncClient, tenant: str, prompt: str, num_tokens: int
+) -> tuple[int, str, float, float]:
+    """Return status and reason, and milliseconds to the first event and to the end."""
     began_s, first_s = time.perf_counter(), None
     headers = {"authorization": f"Bearer vk-{tenant}"}
     async with http.stream(
@@ -79,7 +83,8 @@ async def ask(http: httpx.AsyncClient, tenant: str, prompt: str, num_tokens: int
     ended_s = time.perf_counter()
     if answer.status_code == 429:
         await asyncio.sleep(float(answer.headers["retry-after"]))
-    return answer.status_code, ((first_s or ended_s) - began_s) * 1e3, (ended_s - began_s) * 1e3
+    times_ms = (((first_s or ended_s) - began_s) * 1e3, (ended_s - began_s) * 1e3)
+    return answer.status_code, answer.headers.get("x-venturi-reason", "-"), *times_ms
 
 
 async def beside(url: str, num_clients: int, asked: Sequence[str], seen: Seen) -> None:
@@ -96,9 +101,10 @@ async def beside(url: str, num_clients: int, asked: Sequence[str], seen: Seen) -
         try:
             await asyncio.sleep(3.0 if num_clients else 0.0)
             for prompt in asked:
-                status, first_ms, total_ms = await ask(http, "quiet", prompt, QUIET_TOKENS)
+                status, reason, first_ms, total_ms = await ask(http, "quiet", prompt, QUIET_TOKENS)
                 if status != 200:
-                    raise RuntimeError(f"the quiet tenant got {status}")
+                    seen.refused[reason] += 1
+                    continue
                 seen.first_ms.append(first_ms)
                 seen.total_ms.append(total_ms)
         finally:
@@ -118,6 +124,7 @@ def measured(parts: Keyed, num_requests: int, num_clients: int, limits: Sequence
             time.sleep(NEW_KEYS_S)
             clients = 0 if name == ALONE else num_clients
             asked = prompts(f"quiet {round_number} {name}", num_requests)
+            print(f"round {round_number + 1} of {ROUNDS}: {name}", file=sys.stderr)
             asyncio.run(beside(f"http://127.0.0.1:{parts.system.file.port}", clients, asked, found[name]))
     return found
 
