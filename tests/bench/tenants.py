@@ -81,8 +81,8 @@ async def ask(
         async for _ in answer.aiter_bytes():
             first_s = first_s or time.perf_counter()
     ended_s = time.perf_counter()
-    if answer.status_code == 429:
-        await asyncio.sleep(float(answer.headers["retry-after"]))
+    if answer.status_code != 200:
+        await asyncio.sleep(float(answer.headers.get("retry-after", 1)))
     times_ms = (((first_s or ended_s) - began_s) * 1e3, (ended_s - began_s) * 1e3)
     return answer.status_code, answer.headers.get("x-venturi-reason", "-"), *times_ms
 
