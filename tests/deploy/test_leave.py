@@ -31,7 +31,7 @@ def replica() -> Iterator[psutil.Process]:
         [Path(sys.prefix) / "bin/python", "-c", TITLED, f"{REPLICA_TITLE}venturi:latency"]
     ) as one:
         process = psutil.Process(one.pid)
-        while not process.cmdline()[0].startswith(REPLICA_TITLE):
+        while not "".join(process.cmdline()).startswith(REPLICA_TITLE):
             time.sleep(0.05)
         yield process
         one.kill()

@@ -3,6 +3,7 @@
 export const REASONS = {
   effort: "the pool serves this effort",
   shape: "a rule of the configuration sends such requests there",
+  dialect: "the home pool is a server that does not have this route",
   "plain-decoding": "it uses what an engine with a draft head does not honour",
   length: "it may outgrow the home pool",
   "spill-over": "home was predicted to be late, and this pool sooner",

@@ -46,7 +46,6 @@ def test_only_the_api_listens_to_the_network() -> None:
     assert SERVICES["grafana"]["environment"]["GF_SERVER_HTTP_ADDR"] == "127.0.0.1"
 
 
-@pytest.mark.skipif(not (PROJECT_ROOT / "deploy/monitoring").exists(), reason="no deploy/monitoring yet")
 def test_what_is_mounted_exists() -> None:
     """A file that does not would become an empty folder in the container."""
     sources = [volume.split(":")[0] for one in SERVICES.values() for volume in one["volumes"]]

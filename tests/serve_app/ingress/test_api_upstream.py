@@ -38,7 +38,8 @@ async def test_it_serves_when_ours_does_not() -> None:
     thought, said, done = events(answer.content)
     assert thought["choices"][0]["delta"] == {"reasoning": "Hm", "reasoning_content": "Hm"}
     assert (said["model"], done) == ("small", "[DONE]")
-    assert server.requests[0].said == BODY | {"model": "theirs", "stream": True, "reasoning_effort": "none"}
+    asked = {"model": "theirs", "stream": True, "reasoning_effort": "none"}
+    assert server.requests[0].said == BODY | asked | {"stream_options": {"include_usage": True}}
 
 
 async def test_it_gets_nothing_while_ours_serves() -> None:

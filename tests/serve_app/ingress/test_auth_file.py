@@ -127,7 +127,7 @@ def test_what_is_refused(content: str, lines: list[str]) -> None:
         (
             text("- {name: a, vk-secret: 1}"),
             "keys.yaml, line 2: tenants.0.vk-…: unknown key; known: concurrent_requests, efforts, keys, "
-            "name, priority, requests_per_min, tokens_per_min",
+            "name, operator, priority, requests_per_min, tokens_per_min",
         ),
         (text("- *vk-secret"), "keys.yaml, line 2: not YAML: found undefined alias 'vk-…'"),
     ],
