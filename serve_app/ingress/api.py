@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -15,12 +14,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from serve_app.config import Ingress, Model
-from serve_app.errors import AnswerTimeout, ApiError, UnknownModel, UnknownRoute, Unsupported, WrongMethod
+from serve_app.errors import AnswerTimeout, ApiError, UnknownRoute, Unsupported, WrongMethod
 from serve_app.ingress import body as request_body
 from serve_app.ingress import (
     defaults,
     document,
     effort,
+    models,
     operations,
     pages,
     parts,
@@ -60,8 +60,6 @@ class Edge:
     limits: Ingress
     metrics: Metrics
     images: Images
-    started_s: int
-    max_model_len: int
     today: Callable[[], date]
 
 
@@ -93,9 +91,7 @@ def make_app(
         refresh.cancel()
 
     app = FastAPI(title="Venturi", lifespan=lifespan, openapi_url=None)
-    edge = Edge(
-        router, model, limits, metrics, Images(limits.images, metrics), int(time.time()), max_model_len, today
-    )
+    edge = Edge(router, model, limits, metrics, Images(limits.images, metrics), today)
     decisions = Decisions()
     app.add_middleware(Noted, decisions=decisions)
     app.add_middleware(
@@ -120,17 +116,7 @@ def make_app(
     async def openapi() -> Response:
         return JSONResponse(document.of(app, model, limits, await _engines_document(edge)))
 
-    @app.get("/v1/models")
-    async def models() -> Response:
-        return JSONResponse({"object": "list", "data": _cards(edge)})
-
-    @app.get("/v1/models/{name:path}")
-    async def model_card(name: str) -> Response:
-        for card in _cards(edge):
-            if card["id"] == name:
-                return JSONResponse(card)
-        raise _no_such_model(name, edge.model)
-
+    models.add(app, model, max_model_len)
     operations.add(app, router, metrics, siblings, decisions)
     pages.add(app)
 
@@ -171,7 +157,7 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
     parsed = request_body.parse(body)
     name = parsed.get("model")
     if name is not None and name not in edge.model.names:
-        raise _no_such_model(name, edge.model)
+        raise models.unknown(name, edge.model)
     header = request.headers.get(effort.HEADER)
     dialect, applied, said = reading.understood(dialect, parsed, header, edge.limits, edge.model)
     is_stream, longest_s = parsed.get("stream") is True, edge.limits.request_timeout_s
@@ -276,29 +262,6 @@ def _answer_headers(answer: Answer, applied: Effort) -> dict[str, str]:
         "x-venturi-reason": answer.decision.reason.value,
         "x-venturi-effort": applied.value,
     }
-
-
-def _cards(edge: Edge) -> list[dict[str, object]]:
-    return [
-        {
-            "id": name,
-            "object": "model",
-            "created": edge.started_s,
-            "owned_by": "venturi",
-            "root": edge.model.name,
-            "max_model_len": edge.max_model_len,
-            # What Mistral's own client wants to see beside OpenAI's fields.
-            "type": "base",
-            "max_context_length": edge.max_model_len,
-            "capabilities": {"completion_chat": True, "function_calling": True, "vision": True},
-        }
-        for name in edge.model.names
-    ]
-
-
-def _no_such_model(name: object, model: Model) -> UnknownModel:
-    known = ", ".join(map(repr, model.names))
-    return UnknownModel(f"model {name!r} is not served here; model must be one of {known}", param="model")
 
 
 def _error(edge: Edge, request: Request, error: ApiError) -> Response:
