@@ -48,7 +48,7 @@ def of_calls_and_json(lark: Callable[..., str]) -> Callable[..., str]:
     @wraps(lark)
     def made(factory: Any, *, mode: Any, tools: Any, json_schema: Any, **given: Any) -> str:
         schema = ANY_JSON if json_schema == {} else json_schema
-        if mode == ToolChoiceEnum.none or (mode == ToolChoiceEnum.auto and schema is None):
+        if mode == ToolChoiceEnum.none or (mode == ToolChoiceEnum.auto and (schema is None or not tools)):
             return lark(factory, mode=mode, tools=tools, json_schema=schema, **given)
         if mode == ToolChoiceEnum.auto:
             mode = ToolChoiceEnum.required

@@ -180,6 +180,7 @@ def main() -> None:
             }
         )
     print(table(rows))
+    given.out.mkdir(parents=True, exist_ok=True)
     path = given.out / f"split-{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}.json"
     about = {"simulated": True, "gpu": H200.name, "gpus": given.gpus, "duration_s": given.duration}
     path.write_text(json.dumps(about | {"rows": rows}, indent=1) + "\n")

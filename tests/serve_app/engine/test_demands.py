@@ -154,6 +154,24 @@ def test_vllms_own_field(tokenizer: Any, is_mended: bool) -> None:
 
 
 @pytest.mark.parametrize("is_mended", ["mended"], indirect=True)
+def test_json_in_messages(tokenizer: Any, is_mended: bool) -> None:
+    """Anthropic's dialect reaches the grammar as `auto` without a tool: that stays JSON alone."""
+    from mistral_common.guidance.grammar_factory import GrammarFactory
+    from mistral_common.protocol.instruct.tool_calls import ToolChoiceEnum
+
+    factory = tokenizer.grammar_factory
+    asked = {
+        "template": factory.select_jinja_template(),
+        "mode": ToolChoiceEnum.auto,
+        "tools": None,
+        "json_schema": SCHEMA,
+        "parallel_tool_calls": True,
+    }
+    shipped = inspect.unwrap(GrammarFactory.get_lark_from_jinja)
+    assert factory.get_lark_from_jinja(**asked) == shipped(factory, **asked)
+
+
+@pytest.mark.parametrize("is_mended", ["mended"], indirect=True)
 def test_install_twice(tokenizer: Any, is_mended: bool) -> None:
     """The second time changes nothing."""
     from mistral_common.guidance.grammar_factory import GrammarFactory
