@@ -66,6 +66,11 @@ def straight(points: Mapping[int, float]) -> tuple[float, ...]:
     return tuple(values)
 
 
+def batches(max_num_seqs: int) -> list[int]:
+    """Return the batches at which a table has points of its own: the powers of two, and the largest."""
+    return sorted({2**i for i in range(max_num_seqs.bit_length())} | {max_num_seqs})
+
+
 def tabulate(
     engine: Engine, max_num_seqs: int, head: ModelShape | None = None, max_draft_tokens: int = 0
 ) -> StepTable:
@@ -73,10 +78,8 @@ def tabulate(
 
     It is worked out at powers of two; between them times are taken to be on straight lines.
     """
-    batches = sorted({2**i for i in range(max_num_seqs.bit_length())} | {max_num_seqs})
-
     rows = [
-        straight({batch: _step_s(engine, head, batch, k) for batch in batches})
+        straight({batch: _step_s(engine, head, batch, k) for batch in batches(max_num_seqs)})
         for k in range(max_draft_tokens + 1 if head else 1)
     ]
     short, long = PROMPTS_TOKENS

@@ -9,18 +9,15 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from parallel.step_table import StepTable, straight
+from parallel.step_table import StepTable, batches, straight
 from serve_app.config import Settings
-from serve_app.engine.replica import SCALED_BY
 from serve_app.engine.traits import step_tables, traits
 from serve_app.router.prediction import GUESS
 from serve_app.router.replicas import Promise, Scale
 from serve_app.rules import Targets
-from serve_app.types import ReplicaReport
+from serve_app.types import SCALING_COUNTS, SCALING_MEANS, ReplicaReport
 
 POLICY = "serve_app.autoscaling:TargetPolicy"
-COUNTED = ("prefill_tokens", "draft_tokens")
-"""Whole numbers, of which Serve hands on the mean over time."""
 LOOK_BACK_S = 15.0
 """Over how long Serve takes the mean of what replicas say: little more than the 10 s between two pushes."""
 
@@ -65,11 +62,10 @@ def policy_arguments(settings: Settings, pool_name: str) -> dict[str, Any]:
     pool, rules = settings.pools[pool_name], settings.router.rules()
     assert pool.autoscaling is not None, f"pool {pool_name} does not scale"
     table, places = step_tables(settings).get(pool_name, GUESS), traits(settings, pool_name).max_num_seqs
-    batches = sorted({2**i for i in range(places.bit_length())} | {places})
     return {
         "promises": [(asdict(rules.targets[effort]), rules.answer_tokens[effort]) for effort in pool.efforts],
         "steps_s": [
-            {str(batch): table.step(batch, draft_tokens) for batch in batches}
+            {str(batch): table.step(batch, draft_tokens) for batch in batches(places)}
             for draft_tokens in range(len(table.step_s))
         ],
         "prefill_base_s": table.prefill_base_s,
@@ -82,9 +78,9 @@ def policy_arguments(settings: Settings, pool_name: str) -> dict[str, Any]:
 
 
 def _reports(metrics: Mapping[str, Mapping[Any, float]]) -> list[ReplicaReport]:
-    """Return what each replica said, of what Serve passes on by name."""
+    """Return what each replica said, of what Serve passes on by name: of whole numbers the mean over time."""
     said: dict[Any, dict[str, Any]] = defaultdict(dict)
-    for name in SCALED_BY:
+    for name in (*SCALING_MEANS, *SCALING_COUNTS):
         for replica, value in metrics.get(name, {}).items():
-            said[replica][name] = round(value) if name in COUNTED else value
+            said[replica][name] = round(value) if name in SCALING_COUNTS else value
     return [ReplicaReport(str(replica), **values) for replica, values in said.items()]

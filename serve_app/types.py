@@ -12,6 +12,9 @@ REPLICA_HEADER = b"x-venturi-replica"
 """The header by which a replica signs its answers."""
 
 
+BYTES_PER_TOKEN = 4
+"""An estimate, for text whose tokens nobody has counted."""
+
 NO_TENANT = "-"
 """Stands for the tenant of a request whose sender is not known; no tenant can have this name."""
 
@@ -170,6 +173,12 @@ class ReplicaReport:
     def acceptance_length(self) -> float:
         """Mean tokens that a step yields for each sequence with the draft tokens in force."""
         return 1.0 + sum(self.acceptance[: self.draft_tokens])
+
+
+SCALING_MEANS = ("per_token_s", "batch_size", "prefill_s", "prefill_mean_tokens", "answer_tokens")
+"""Fields of a report whose mean over a pool's replicas tells how many of them it needs,"""
+SCALING_COUNTS = ("prefill_tokens", "draft_tokens")
+"""and those that tell it as whole numbers."""
 
 
 @dataclass(frozen=True, slots=True)

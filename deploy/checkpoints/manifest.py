@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from parallel.results_file import write_json
+
 NAME = "checkpoints.json"
 CHUNK_BYTES = 16 * 2**20
 Say = Callable[[str], None]
@@ -65,11 +67,7 @@ def _checkpoint(entry: dict[str, Any]) -> Checkpoint:
 
 def write(root: Path, checkpoints: dict[str, Checkpoint]) -> None:
     """Replace the manifest in one step."""
-    new = root / f"{NAME}.new"
-    new.write_text(
-        json.dumps({name: asdict(one) for name, one in sorted(checkpoints.items())}, indent=2) + "\n"
-    )
-    new.replace(root / NAME)
+    write_json(root / NAME, {name: asdict(one) for name, one in sorted(checkpoints.items())})
 
 
 def sha256(path: Path) -> str:

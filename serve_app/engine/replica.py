@@ -14,24 +14,13 @@ from ray import serve
 from serve_app.engine import readiness
 from serve_app.engine.vllm import VllmServer
 from serve_app.errors import EngineDead, ReplicaFailed
-from serve_app.types import Call, Head, ReplicaReport
+from serve_app.types import SCALING_COUNTS, SCALING_MEANS, Call, Head, ReplicaReport
 
 logger = logging.getLogger("ray.serve")
 
 WATCH_PERIOD_S = 0.25
 STATS_LOG_PERIOD_S = 10.0
 EXPERTS_PERIOD_S = 10.0
-
-SCALED_BY = (
-    "prefill_tokens",
-    "batch_size",
-    "per_token_s",
-    "prefill_s",
-    "prefill_mean_tokens",
-    "answer_tokens",
-    "draft_tokens",
-)
-"""What of its report a replica tells Serve, for `serve_app.autoscaling`."""
 
 
 def join_cluster() -> None:
@@ -118,7 +107,7 @@ class EngineReplica:
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Tell Serve what the pool's number of replicas is decided by; Serve asks only where it scales."""
         report = await self.report()
-        known = {name: getattr(report, name) for name in SCALED_BY}
+        known = {name: getattr(report, name) for name in (*SCALING_MEANS, *SCALING_COUNTS)}
         return {name: float(value) for name, value in known.items() if value is not None}
 
     def reconfigure(self, user_config: Mapping[str, Any]) -> None:

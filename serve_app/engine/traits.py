@@ -45,7 +45,7 @@ def step_tables(settings: Settings) -> dict[str, StepTable]:
     tables = {name: UPSTREAM_GUESS for name, pool in settings.pools.items() if pool.upstream}
     for name, pool in settings.engine_pools.items():
         if engine := cost_engine(settings, name):
-            most = (pool.engine.get("max_num_seqs") or MAX_NUM_SEQS) * pool.plan.dp
+            most = traits(settings, name).max_num_seqs
             if pool.speculation:
                 head = cost_head(settings, name, engine)
                 tables[name] = tabulate(engine, most, head, pool.speculation.max_draft_tokens)

@@ -16,10 +16,9 @@ from dataclasses import dataclass, field
 
 from serve_app.config import Tenant
 from serve_app.errors import RateLimited
+from serve_app.types import BYTES_PER_TOKEN
 
 PERIOD_S = 60.0
-BYTES_PER_TOKEN = 4
-"""Of a prompt whose tokens nobody has counted yet."""
 BUSY_RETRY_S = 1
 """When to come back where it depends on how long other answers take."""
 ROUNDING = 1e-6

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from serve_app.types import NO_TENANT, Block, Effort, RequestFeatures
+from serve_app.types import BYTES_PER_TOKEN, NO_TENANT, Block, Effort, RequestFeatures
 
 PLAIN_DECODING_FIELDS = ("allowed_token_ids", "logit_bias", "min_p")
 """What vLLM 0.29 does not honour while it speculates: the last two it refuses, the first it ignores."""
@@ -24,7 +24,6 @@ SYSTEM_ROLES = ("system", "developer")
 IMAGE_FIELDS = ("image_url", "source")
 """Under these keys a part has an image; `ingress/parts.py` reads them with care."""
 
-BYTES_PER_TOKEN = 4
 IMAGE_TOKENS = 1000
 """Of an image whose size nobody has looked at: about 900 by 900 pixels."""
 

@@ -34,6 +34,6 @@ def _row(one: ReplicaSnapshot, rules: Rules, now_s: float) -> dict[str, Any]:
         "num_leased": one.num_leased,
         "leased_tokens": one.leased_tokens,
         "age_s": now_s - one.reported_at_s,
-        # Why it gets nothing now: "silent" or "draining".
+        # Why it gets nothing now, as `unavailable` calls it.
         "dropped_by": unavailable(one, rules, now_s),
     }

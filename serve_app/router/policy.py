@@ -279,9 +279,8 @@ class Policy:
         counts = ", ".join(f"{name}: {number}" for name, number in num_healthy.items())
         nobody = f"no healthy replica for reasoning_effort {effort.value!r} (healthy replicas: {counts})"
         may_leave = self.rules.spill_over or not homes.home
-        away = [pool for pool in homes.away if pool.efforts] if may_leave else []
-        kept = next((pool for pool in away if num_healthy[pool.name]), None)
-        if kept is None:
+        there = (pool for pool in homes.away if may_leave and pool.efforts and num_healthy[pool.name])
+        if (kept := next(there, None)) is None:
             return NoReplica(nobody)
         most = int(places(kept, effort, self.rules))
         return FloorKept(

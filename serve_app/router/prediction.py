@@ -126,16 +126,19 @@ def corrections(reports: Iterable[ReplicaReport], table: StepTable) -> list[Corr
             read = report.prefill_s / table.prefill(report.prefill_mean_tokens)
         steps.append(step)
         reads.append(read)
-    any_step, any_read = _mean(steps, guess), _mean(reads, 1.0)
+    any_step, any_read = mean(steps), mean(reads)
+    any_step = guess if any_step is None else any_step
+    any_read = 1.0 if any_read is None else any_read
     return [
         Corrections(any_step if step is None else step, any_read if read is None else read)
         for step, read in zip(steps, reads, strict=True)
     ]
 
 
-def _mean(values: Iterable[float | None], otherwise: float) -> float:
+def mean(values: Iterable[float | None]) -> float | None:
+    """Return the mean of what is known, or None if nothing is."""
     known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else otherwise
+    return sum(known) / len(known) if known else None
 
 
 def expected_acceptance(report: ReplicaReport) -> float:

@@ -6,23 +6,14 @@ takes minutes to start: so margins are in load. A pool grows when it would miss 
 more to do than now. It gets, and shrinks to, as many replicas as keep all targets with two margins more.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 from parallel.step_table import StepTable
-from serve_app.router.prediction import GUESS, Forecast, predict
+from serve_app.router.prediction import GUESS, Forecast, mean, predict
 from serve_app.rules import Targets
-from serve_app.types import PoolSnapshot, Prediction, ReplicaReport, ReplicaSnapshot
-
-MEASURED = (
-    "per_token_s",
-    "batch_size",
-    "prefill_s",
-    "prefill_mean_tokens",
-    "answer_tokens",
-)
-"""Fields of a report whose mean over the replicas stands for any of them."""
+from serve_app.types import SCALING_MEANS, PoolSnapshot, Prediction, ReplicaReport, ReplicaSnapshot
 
 
 class Promise(NamedTuple):
@@ -100,11 +91,6 @@ def _attainable(targets: Targets, idle: Prediction) -> Targets:
 
 def _typical(reports: Sequence[ReplicaReport]) -> ReplicaReport:
     """Return the mean of the replicas, by what was measured lately."""
-    means = {name: _mean(getattr(report, name) for report in reports) for name in MEASURED}
-    draft_tokens = _mean(report.draft_tokens for report in reports)
+    means = {name: mean(getattr(report, name) for report in reports) for name in SCALING_MEANS}
+    draft_tokens = mean(report.draft_tokens for report in reports)
     return ReplicaReport("-", draft_tokens=round(draft_tokens or 0), **means)  # type: ignore[arg-type]
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None

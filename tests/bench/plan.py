@@ -22,6 +22,7 @@ import yaml
 from parallel.bench import dummy
 from parallel.model_shape import MISTRAL_SMALL_4
 from serve_app.config import PROJECT_ROOT
+from serve_app.engine.upstream.words import merged
 from serve_app.local import free_port
 from serve_app.serve_file import ServeFile
 from serve_app.serve_file import load as load_serve_file
@@ -136,16 +137,3 @@ def _loop(given: dict[str, Any]) -> Loop:
     if given.get("tokens"):
         given["tokens"] = tuple(given["tokens"])
     return Loop(**given)
-
-
-def merged(given: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `given` with `change` on top, mapping by mapping; None takes a key away."""
-    found = dict(given)
-    for name, value in change.items():
-        if value is None:
-            found.pop(name, None)
-        elif isinstance(value, Mapping):
-            found[name] = merged(found.get(name) or {}, value)
-        else:
-            found[name] = value
-    return found

@@ -95,7 +95,10 @@ class Run:
 
     def _system(self, server: Server, file: ServeFile, folder: Path) -> System:
         if server.kind == "venturi":
-            say = lambda what: self._say(f"{server.name}: {what.strip()}")  # noqa: E731
+
+            def say(what: str) -> None:
+                self._say(f"{server.name}: {what.strip()}")
+
             return Venturi(file, free_port(), say, RAY_SERVE_SETTINGS, START_S)
         without = "parser_cache" if server.kind == "shipped" else None
         return RawServer(file, server.pool, free_port(), folder / "log", without, START_S)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.bench.plan import Loop, Plan, Server, merged, read
+from serve_app.engine.upstream.words import merged
+from tests.bench.plan import Loop, Plan, Server, read
 
 PLANS = sorted((Path(__file__).parent / "plans").glob("*.yaml"))
 LOOP = Loop(concurrency=1, requests=1)

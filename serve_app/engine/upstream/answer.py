@@ -20,7 +20,7 @@ from serve_app.engine.upstream.link import Link, Unreachable
 from serve_app.engine.upstream.speed import Speed
 from serve_app.engine.upstream.words import DONE, NotUnderstood
 from serve_app.errors import PoolBusy, ReplicaLost
-from serve_app.types import Call, Head
+from serve_app.types import BYTES_PER_TOKEN, Call, Head
 
 BUSY = (429, 503)
 OPERATORS = (401, 402, 403, 404, 405, 407, 408)
@@ -30,8 +30,6 @@ MAX_ANSWER_BYTES = 64 * 2**20
 MAX_REFUSAL_BYTES = 2**16
 END_PATIENCE_S = 0.5
 """How long a connection may take to end its answer after the last event."""
-BYTES_PER_TOKEN = 4
-"""For the estimate of a prompt's tokens, as in `router/features.py`."""
 
 
 @dataclass(frozen=True)
