@@ -9,6 +9,9 @@ its platform.
 EXPERT_COUNTER = "parallel.vllm_plugin.expert_counter.CountingWorker"
 """vLLM's argument `worker_cls` for an engine that counts which experts its tokens choose."""
 
+FP8_DRAFT_OUTPUT = "fp8_draft_output"
+"""True there in vLLM's argument `additional_config`, the draft head has an output layer in FP8."""
+
 
 def register() -> None:
     """Install every fix this machine can use; calling it again changes nothing (`vllm.general_plugins`)."""

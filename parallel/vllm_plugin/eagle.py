@@ -14,10 +14,14 @@ No longer needed when: `EagleMistralLarge3Model.__init__` sets `is_fused_shared_
 
 from typing import Any
 
+import torch
 from vllm.model_executor.layers.fused_moe.utils import is_model_fused_shared_expert_compatible
 from vllm.model_executor.models.deepseek_v2 import DeepseekV2MoE
 from vllm.model_executor.models.interfaces import SupportsMultiModal
 from vllm.model_executor.models.mistral_large_3_eagle import EagleMistralLarge3ForCausalLM
+
+from parallel.vllm_plugin import FP8_DRAFT_OUTPUT
+from parallel.vllm_plugin.draft_output import Fp8Output
 
 
 class CompleteEagle(EagleMistralLarge3ForCausalLM):
@@ -32,3 +36,13 @@ class CompleteEagle(EagleMistralLarge3ForCausalLM):
         self.model.is_fused_shared_expert_enabled = is_model_fused_shared_expert_compatible(
             self.model.layers, DeepseekV2MoE, "mlp"
         )
+        self._has_fp8_output = bool(vllm_config.additional_config.get(FP8_DRAFT_OUTPUT))
+        self._fp8_output: Fp8Output | None = None
+
+    def compute_logits(self, hidden_states: torch.Tensor) -> torch.Tensor | None:
+        """[n, hidden] -> [n, vocab]; the first call, when vLLM tries how much memory it needs, copies."""
+        if not self._has_fp8_output:
+            return super().compute_logits(hidden_states)
+        if self._fp8_output is None:
+            self._fp8_output = Fp8Output(self.lm_head)  # the target's, which it is given after it is built
+        return self.logits_processor(self._fp8_output, hidden_states)

@@ -47,8 +47,11 @@ RESERVED_SPECULATION_ARGUMENTS = {
 }
 """The same of its speculative_config."""
 
-ADAPTING_ENGINE_ARGUMENTS = ("scheduler_cls", "additional_config")
-"""Those that carry `speculation.adapt` to the engine."""
+CARRYING_ENGINE_ARGUMENTS = {
+    "adapt": ("scheduler_cls", "additional_config"),
+    "fp8_output": ("additional_config",),
+}
+"""Those that carry a setting of `speculation` to the engine."""
 
 
 def _refuse_reserved(engine: Mapping[str, Any], settings: Mapping[str, str]) -> None:
@@ -77,6 +80,9 @@ class Speculation(Frozen):
     """Whether and how the number of draft tokens follows acceptance and batch; without, always the most."""
     max_model_len: Positive | None = None
     """The longest context that the head drafts for; the target's own limit if not given."""
+    fp8_output: bool = False
+    """Whether the head chooses its tokens from an FP8 copy of the output layer: read in half the time, for
+    another half of its memory. The target verifies them, so answers stay what they are."""
     engine: dict[str, Any] = Field(default_factory=dict)
     """More of vLLM's speculative_config, under vLLM's names."""
 
@@ -184,12 +190,16 @@ class Pool(Frozen):
             )
         _refuse_reserved(self.engine, RESERVED_ENGINE_ARGUMENTS)
         refuse_unknown(self.engine, ENGINE_ARGUMENTS, under="engine")
-        if self.speculation and self.speculation.adapt:
-            for name in ADAPTING_ENGINE_ARGUMENTS:
-                if name in self.engine:
-                    raise ValueError(
-                        f"engine.{name}={self.engine[name]!r} needs speculation.adapt=false, which uses it"
-                    )
+        for setting, names in CARRYING_ENGINE_ARGUMENTS.items():
+            if (
+                self.speculation
+                and getattr(self.speculation, setting)
+                and (used := self.engine.keys() & names)
+            ):
+                name = min(used)
+                raise ValueError(
+                    f"engine.{name}={self.engine[name]!r} needs speculation.{setting}=false, which uses it"
+                )
         max_num_seqs = self.engine.get("max_num_seqs")
         if isinstance(max_num_seqs, int) and max_num_seqs > self.max_ongoing_requests:
             raise ValueError(

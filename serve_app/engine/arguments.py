@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from parallel.vllm_plugin import EXPERT_COUNTER
+from parallel.vllm_plugin import EXPERT_COUNTER, FP8_DRAFT_OUTPUT
 from serve_app.config import Settings, resolve
 from serve_app.engine.draft_length import draft_length_arguments
 
@@ -37,4 +37,6 @@ def engine_arguments(settings: Settings, pool_name: str) -> dict[str, Any]:
             speculative["max_model_len"] = spec.max_model_len
         arguments["speculative_config"] = speculative | spec.engine
         arguments |= draft_length_arguments(settings, pool_name)
+        if spec.fp8_output:
+            arguments["additional_config"] = arguments.get("additional_config", {}) | {FP8_DRAFT_OUTPUT: True}
     return arguments | pool.plan.engine_arguments() | pool.engine

@@ -9,6 +9,7 @@ from random import Random
 from typing import Any, Literal
 
 Effort = Literal["none", "high"]
+EFFORTS: tuple[Effort, ...] = ("none", "high")
 EFFORT_HEADER = "x-reasoning-effort"
 """Where completions, which have no field for it, say their effort to Venturi."""
 WORDS = (

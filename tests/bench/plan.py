@@ -2,17 +2,21 @@
 
 A plan is YAML; `plans/` has them:
 
-    serve_file: deploy/h200x2.yaml      # whose pools are served
+    serve_file: deploy/h200x2.yaml      # whose pools are served, and how they are changed for all servers:
     model: {layers: 36}                 # random weights of the published shape, changed so; or none of this
     pool: {engine: {load_format: dummy}}                    # on top of every pool
     load: {prompt_tokens: 512, answer_tokens: 256}          # what every load begins with
     servers:
-      - {name: venturi, kind: venturi, pool: throughput, loads: [{concurrency: 8, requests: 32}]}
-      - {name: the same engine, kind: fixed, pool: throughput, loads: [...]}
-      - {name: as shipped, kind: shipped, change: {engine: {max_num_seqs: 128}}, pool: ...}
+      - {name: venturi, kind: venturi, pools: {throughput: {}}, loads: [{concurrency: 8, requests: 32}]}
+      - {name: the same engine, kind: fixed, pools: {throughput: {}}, loads: [...]}
+      - {name: as shipped, kind: shipped, pools: {throughput: {engine: {max_num_seqs: 128}}}, loads: [...]}
+      - name: both pools
+        kind: venturi
+        pools: {throughput: {}, latency: {}}
+        loads: [{rate_per_s: 9, duration_s: 60, high: 0.5}]
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -61,21 +65,57 @@ class Loop:
 
 
 @dataclass(frozen=True)
+class Stream:
+    """Requests of both efforts that come as a Poisson process, whether or not earlier ones are answered."""
+
+    rate_per_s: float
+    duration_s: float
+    high: float
+    """Share of requests at high."""
+    prompt_tokens: int = 512
+    none_tokens: int = 256
+    """Mean length of answers, as the next."""
+    high_tokens: int = 1024
+    spread: float = 0.5
+    processes: int = 1
+    limit_s: float = 600.0
+    """Of one request."""
+    aims: Mapping[str, Mapping[Effort, Sequence[float]]] = field(default_factory=dict)
+    """Names of what counts as good: by effort, seconds to the first token, and of one after it."""
+    seed: int = 0
+
+    @property
+    def mix(self) -> Mix:
+        """What is asked."""
+        lengths: tuple[tuple[Effort, float, int], ...] = (
+            ("none", 1 - self.high, self.none_tokens),
+            ("high", self.high, self.high_tokens),
+        )
+        kinds = tuple(Kind(effort, share, self.prompt_tokens, answer) for effort, share, answer in lengths)
+        return Mix(kinds, self.seed, self.spread)
+
+
+AnyLoad = Loop | Stream
+
+
+@dataclass(frozen=True)
 class Server:
     """One server, and what it is asked."""
 
     name: str
     kind: Literal["venturi", "fixed", "shipped"]
-    pool: str
-    loads: tuple[Loop, ...]
-    change: Mapping[str, Any] = field(default_factory=dict)
-    """On top of the pool's own settings."""
+    pools: Mapping[str, Mapping[str, Any]]
+    """By name, what comes on top of a pool's own settings. A pool that is alone serves both efforts."""
+    loads: tuple[AnyLoad, ...]
     ingress: Mapping[str, Any] = field(default_factory=dict)
-    """The ingress's settings."""
+    """The ingress's settings, as the next."""
+    router: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"server {self.name!r}: kind={self.kind!r} must be one of {', '.join(KINDS)}")
+        if self.kind != "venturi" and len(self.pools) != 1:
+            raise ValueError(f"server {self.name!r}: kind={self.kind!r} has one pool, not {len(self.pools)}")
 
 
 @dataclass(frozen=True)
@@ -90,7 +130,7 @@ class Plan:
     pool: Mapping[str, Any] = field(default_factory=dict)
 
     def serve(self, server: Server, folder: Path) -> ServeFile:
-        """Write the serve file of one server, which has its one pool, for both efforts.
+        """Write the serve file of one server, with its pools.
 
         `folder` gets checkpoints as well: the same one for all servers, or what one has compiled is compiled
         again for the next, since vLLM goes by the path.
@@ -98,16 +138,21 @@ class Plan:
         tree = yaml.safe_load(self.serve_file.read_text())
         tree["http_options"] = {"host": "127.0.0.1", "port": free_port()}
         args = tree["applications"][0]["args"]
-        pool = merged(merged(args["pools"][server.pool], self.pool), server.change)
-        args["pools"] = {server.pool: pool | {"efforts": ["none", "high"]}}
-        args["ingress"] = dict(server.ingress)
+        pools = {
+            name: merged(merged(args["pools"][name], self.pool), change)
+            for name, change in server.pools.items()
+        }
+        if len(pools) == 1:
+            next(iter(pools.values()))["efforts"] = ["none", "high"]
+        args |= {"pools": pools, "ingress": dict(server.ingress), "router": dict(server.router)}
         if self.model is not None:
             shape = replace(MISTRAL_SMALL_4, **self.model)
             dummy.write_target(folder / "bench-target", shape, self.fp8)
             dummy.write_draft(folder / "bench-eagle", shape, self.fp8)
             args["model"]["path"] = str(folder / "bench-target")
-            if "speculation" in pool:
-                pool["speculation"] |= {"draft": str(folder / "bench-eagle")}
+            for pool in pools.values():
+                if "speculation" in pool:
+                    pool["speculation"] |= {"draft": str(folder / "bench-eagle")}
         path = folder / "bench-serve.yaml"
         path.write_text(yaml.safe_dump(tree))
         return load_serve_file(path)
@@ -119,7 +164,7 @@ def read(path: Path) -> Plan:
     common = tree.pop("load", {})
     try:
         servers = tuple(
-            Server(**(given | {"loads": tuple(_loop(common | load) for load in given["loads"])}))
+            Server(**(given | {"loads": tuple(load_of(common | load) for load in given["loads"])}))
             for given in tree.pop("servers")
         )
         plan = Plan(**(tree | {"serve_file": PROJECT_ROOT / tree["serve_file"], "servers": servers}))
@@ -131,9 +176,14 @@ def read(path: Path) -> Plan:
     return plan
 
 
-def _loop(given: dict[str, Any]) -> Loop:
-    if unknown := given.keys() - {one.name for one in fields(Loop)}:
+def load_of(given: Mapping[str, Any]) -> AnyLoad:
+    """Return a load from its fields, as plans and results have them; a stream is what has a rate."""
+    kind = Stream if "rate_per_s" in given else Loop
+    known = {one.name for one in fields(kind)}
+    common = {"answer_tokens"} if kind is Stream else set()  # of a plan's `load`, where the loops have theirs
+    if unknown := given.keys() - known - common:
         raise ValueError(f"a load has no {', '.join(sorted(unknown))}")
-    if given.get("tokens"):
-        given["tokens"] = tuple(given["tokens"])
-    return Loop(**given)
+    values = {name: value for name, value in given.items() if name in known}
+    if values.get("tokens"):
+        values["tokens"] = tuple(values["tokens"])
+    return kind(**values)

@@ -26,14 +26,15 @@ from parallel.results_file import write_json
 from serve_app.errors import StartError
 from serve_app.local import RAY_SERVE_SETTINGS, free_port
 from serve_app.serve_file import ServeFile
+from tests.bench.arrivals import EFFORTS, Effort
 from tests.bench.mixed import Load, drive
-from tests.bench.outcomes import Outcome, summary
-from tests.bench.plan import Loop, Plan, Server, read
+from tests.bench.outcomes import Aim, Outcome, summary
+from tests.bench.plan import AnyLoad, Loop, Plan, Server, Stream, load_of, read
 from tests.bench.systems import RawServer, System, Venturi
 
 START_S = 280.0
 """What a cold start may take."""
-WARM_UP = {"concurrency": 64, "requests": 128, "answer_tokens": 32, "processes": 1, "limit_s": 60.0}
+WARM_UP: dict[str, Any] = {"concurrency": 64, "requests": 128, "answer_tokens": 32, "limit_s": 60.0}
 
 
 class Run:
@@ -72,9 +73,16 @@ class Run:
                 write_json(self._path, self.found)
 
     def _loads(
-        self, server: Server, todo: Sequence[Loop], system: System, model: str, record: dict[str, Any]
+        self, server: Server, todo: Sequence[AnyLoad], system: System, model: str, record: dict[str, Any]
     ) -> None:
-        _asked(Loop(**(asdict(todo[0]) | WARM_UP)), system.url, model)
+        first = todo[0]
+        ids = first.tokens if isinstance(first, Loop) else None
+        for effort in EFFORTS if len(server.pools) > 1 else EFFORTS[:1]:
+            _asked(
+                Loop(prompt_tokens=first.prompt_tokens, tokens=ids, effort=effort, **WARM_UP),
+                system.url,
+                model,
+            )
         for load in todo:
             if time.monotonic() > self._ends_s:
                 raise TimeoutError(f"out of time before {load}")
@@ -82,6 +90,8 @@ class Run:
             outcomes = _asked(load, system.url, model)
             used_s, _ = system.usage().since(before)
             found = summary(outcomes, {})
+            if isinstance(load, Stream):
+                found["good"] = {name: _good(outcomes, aims) for name, aims in load.aims.items()}
             whole = max(1, found["requests"] - found["failed"])
             row = {
                 "load": asdict(load),
@@ -101,29 +111,39 @@ class Run:
 
             return Venturi(file, free_port(), say, RAY_SERVE_SETTINGS, START_S)
         without = "parser_cache" if server.kind == "shipped" else None
-        return RawServer(file, server.pool, free_port(), folder / "log", without, START_S)
+        (pool,) = server.pools
+        return RawServer(file, pool, free_port(), folder / "log", without, START_S)
 
     def _say(self, what: str) -> None:
         print(f"{time.monotonic() - self._began_s:6.1f} s  {what}", flush=True)
 
 
-def _is_of(row: Mapping[str, Any], load: Loop) -> bool:
-    return bool(_loop(row) == load)
+def _is_of(row: Mapping[str, Any], load: AnyLoad) -> bool:
+    return asdict(load_of(row["load"])) == asdict(load)
 
 
-def _loop(row: Mapping[str, Any]) -> Loop:
-    given = dict(row["load"])
-    given["tokens"] = tuple(given["tokens"]) if given["tokens"] else None
-    return Loop(**given)
+def _asked(load: AnyLoad, url: str, model: str) -> list[Outcome]:
+    mix = load.mix
+    if isinstance(load, Stream):
+        arrivals = tuple(mix.poisson(load.rate_per_s, load.duration_s))
+        return drive(Load(url, model, mix, arrivals, None, timeout_s=load.limit_s), load.processes)
+    arrivals = tuple(mix.at_once(load.requests))
+    return drive(Load(url, model, mix, arrivals, load.concurrency, limit_s=load.limit_s), load.processes)
 
 
-def _asked(load: Loop, url: str, model: str) -> list[Outcome]:
-    arrivals = tuple(load.mix.at_once(load.requests))
-    return drive(Load(url, model, load.mix, arrivals, load.concurrency, limit_s=load.limit_s), load.processes)
+def _good(outcomes: Sequence[Outcome], aims: Mapping[Effort, Sequence[float]]) -> dict[str, float]:
+    """Share of all requests, and of each effort, that kept to the aims."""
+    found = summary(outcomes, {effort: Aim(*given) for effort, given in aims.items()})
+    return {"all": found["good_share"]} | {
+        effort: part["good_share"] for effort, part in found["efforts"].items()
+    }
 
 
 def table(found: Mapping[str, Any]) -> str:
-    """Return a Markdown table, a row a load: tokens a second of all, of a user, and ms to the first token."""
+    """Return a Markdown table, a row a load: tokens a second of all, of a user, and ms to the first token.
+
+    Where requests come on their own, a user is one at high, and the shares that kept to the aims follow.
+    """
     servers = found["servers"]
     rows: dict[tuple[str, ...], dict[str, str]] = {}
     for name, server in servers.items():
@@ -139,14 +159,25 @@ def table(found: Mapping[str, Any]) -> str:
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    load, found = _loop(row), row["found"]
-    first, token = found["first_token_s"], found["per_token_s"]
+    load, found = load_of(row["load"]), row["found"]
+    if isinstance(load, Stream):
+        high = found["efforts"]["high"]
+        asked = (
+            f"{load.rate_per_s:g}/s, {load.high:.0%} high, {load.prompt_tokens} in",
+            f"{found['requests']}",
+        )
+    else:
+        high = found
+        what = "tokens" if load.tokens else "chat"
+        asked = f"{what}, {load.prompt_tokens} in, {load.answer_tokens} out", str(load.concurrency)
+    first, token = found["first_token_s"], high["per_token_s"]
+    good = (" ".join(f"{name} {one['all']:.0%}" for name, one in found.get("good", {}).items()),)
     return (
-        f"{'tokens' if load.tokens else 'chat'}, {load.prompt_tokens} in, {load.answer_tokens} out",
-        str(load.concurrency),
+        *asked,
         f"{found['output_tokens_per_s']:.0f}",
         f"{1 / token['p50']:.1f}" if token and token["p50"] else "-",
         f"{1e3 * first['p50']:.0f}" if first else "-",
+        *(good if good[0] else ()),
     )
 
 

@@ -23,10 +23,15 @@ PLAN = {
         {
             "name": "ours",
             "kind": "venturi",
-            "pool": "throughput",
+            "pools": {"throughput": {}},
             "loads": [{"concurrency": 2, "requests": 4}, {"concurrency": 1, "requests": 2, "tokens": [5, 9]}],
         },
-        {"name": "theirs", "kind": "fixed", "pool": "latency", "loads": [{"concurrency": 1, "requests": 1}]},
+        {
+            "name": "theirs",
+            "kind": "fixed",
+            "pools": {"latency": {}},
+            "loads": [{"concurrency": 1, "requests": 1}],
+        },
     ],
 }
 
@@ -63,7 +68,7 @@ def plan(
     """A plan whose servers are the scripted one."""
 
     def system(self: served.Run, of: Server, file: ServeFile, folder: Path) -> System:
-        assert list(file.settings.pools) == [of.pool]
+        assert file.settings.pools.keys() == of.pools.keys()
         return System(of.name, f"http://127.0.0.1:{server.port}")
 
     monkeypatch.setattr(served.Run, "_system", system)

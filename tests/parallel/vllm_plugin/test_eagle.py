@@ -56,7 +56,8 @@ def test_the_flag_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
         head.model.layers = torch.nn.ModuleList()
 
     monkeypatch.setattr(upstream.EagleMistralLarge3ForCausalLM, "__init__", construct)
-    assert CompleteEagle(vllm_config=None).model.is_fused_shared_expert_enabled is False
+    config = SimpleNamespace(additional_config={})
+    assert CompleteEagle(vllm_config=config).model.is_fused_shared_expert_enabled is False
 
 
 def test_upstream_cannot_embed_for_a_target_with_a_vision_tower() -> None:
