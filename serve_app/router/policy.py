@@ -264,13 +264,13 @@ class Policy:
 
     def _in_time(self, case: Case, homes: Homes, choice: Choice) -> Choice:
         """Return the candidates that keep the deadline, elsewhere if none do where the request would go."""
-        if in_time := [one for one in choice.candidates if self._lateness(case, one).by_s <= 0]:
-            return choice._replace(candidates=in_time)
-        guests = self.candidates(case, homes.away, guest=True) if self.rules.spill_over else []
-        if in_time := [one for one in guests if self._lateness(case, one).by_s <= 0]:
-            return Choice(in_time, Reason.SPILL_OVER)
-        best = min((*choice.candidates, *guests), key=lambda one: self._lateness(case, one).by_s)
-        raise unreachable(self._lateness(case, best), best)
+        guests = self._guests(case, homes.away) if self.rules.spill_over else ()
+        choices = (choice, *(Choice(group, Reason.SPILL_OVER) for group in guests))
+        for candidates, reason in choices:
+            if in_time := [one for one in candidates if self._lateness(case, one).by_s <= 0]:
+                return Choice(in_time, reason)
+        late = [(self._lateness(case, one), one) for candidates, _ in choices for one in candidates]
+        raise unreachable(*min(late, key=lambda pair: pair[0].by_s))
 
     def _nothing_left(self, case: Case, homes: Homes) -> NoReplica | FloorKept:
         """Return why there are no candidates: nobody is there, or what is there is kept for others."""

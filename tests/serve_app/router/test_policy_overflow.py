@@ -32,6 +32,7 @@ def overflow(age_s: float = FRESH, **traits: object) -> PoolSnapshot:
 T, L = throughput(("t", 0, FRESH)), latency(("l", 0, FRESH))
 NO_T, NO_L = throughput(("t", 0, STALE)), latency(("l", 0, STALE))
 LATE = replace(T, replicas=(backlog("t", 50_000),))
+LATER_T = replace(T, replicas=(backlog("t", 60_000),))
 LATER = replace(L, replicas=(backlog("l", 60_000),))
 
 
@@ -50,6 +51,26 @@ def test_what_overflows(pools: tuple[PoolSnapshot, ...], rules: Rules, wanted: t
     """A pool that is home to nobody gets what no other pool takes."""
     decision = decide(NONE, (overflow(), *pools), rules, Random(0))
     assert (decision.pool, decision.reason) == wanted
+
+
+@pytest.mark.parametrize(
+    ("deadline_s", "pools", "wanted"),
+    [
+        pytest.param(4.0, (LATE, L), ("latency", Reason.SPILL_OVER), id="our own first, here too"),
+        pytest.param(4.0, (LATE, LATER), ("overflow", Reason.SPILL_OVER), id="none of ours is in time"),
+        pytest.param(4.0, (LATE, NO_L), ("overflow", Reason.SPILL_OVER), id="the only one away"),
+        pytest.param(5.5, (LATE, L), ("throughput", Reason.EFFORT), id="home is in time"),
+        pytest.param(5.5, (LATER_T, L), ("latency", Reason.SPILL_OVER), id="home is not"),
+    ],
+)
+def test_who_keeps_a_deadline(
+    deadline_s: float, pools: tuple[PoolSnapshot, ...], wanted: tuple[str, Reason]
+) -> None:
+    """Who would be late at home goes to another pool of ours, if one is in time, before it overflows."""
+    features = replace(NONE, first_token_deadline_s=NOW_S + deadline_s)
+    for seed in range(10):
+        decision = decide(features, (overflow(), *pools), RULES, Random(seed))
+        assert (decision.pool, decision.reason) == wanted
 
 
 def test_nothing_leaves_where_nothing_may_spill_over() -> None:
