@@ -39,22 +39,24 @@ class IngressReplica:
 
     def __init__(self, settings: Settings, handles: Mapping[str, "DeploymentHandle[object]"]) -> None:
         self._settings = settings
+        self._id = serve.get_replica_context().replica_id.unique_id
         self._pools = {}
         for name in settings.pools:
-            backend = HandleBackend(handles[name]) if name in handles else UpstreamBackend(settings, name)
+            backend = (
+                HandleBackend(handles[name], self._id) if name in handles else UpstreamBackend(settings, name)
+            )
             self._pools[name] = pool.Pool(traits(settings, name), backend)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the ASGI app; Serve calls this in the replica, after the constructor."""
         settings = self._settings
-        replica = serve.get_replica_context().replica_id.unique_id
-        metrics = Metrics(replica)
+        metrics = Metrics(self._id)
         metrics.start_at_zero(settings.pools)
         pools = directory.Directory(self._pools, settings.router.report_period_s)
-        policy = Policy(settings.router.rules(), step_tables(settings), Random(replica))
+        policy = Policy(settings.router.rules(), step_tables(settings), Random(self._id))
         max_queued = {name: one.max_queued_requests for name, one in settings.pools.items()}
         router = Router(pools, policy, metrics, max_queued)
-        self._id, self._metrics, self._router = replica, metrics, router
+        self._metrics, self._router = metrics, router
         gate = Gate(settings.ingress, listens_on(), metrics)
         # What fits whichever home a request has.
         length = min(max_model_len(settings, name) for name, pool in settings.pools.items() if pool.efforts)

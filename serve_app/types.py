@@ -175,10 +175,24 @@ class ReplicaReport:
         return 1.0 + sum(self.acceptance[: self.draft_tokens])
 
 
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """Requests that wait at the ingress for a place in one pool."""
+
+    num_requests: int = 0
+    prompt_tokens: int = 0
+    """Of all of them, estimated."""
+
+    def __add__(self, other: "Queued") -> "Queued":
+        return Queued(self.num_requests + other.num_requests, self.prompt_tokens + other.prompt_tokens)
+
+
 SCALING_MEANS = ("per_token_s", "batch_size", "prefill_s", "prefill_mean_tokens", "answer_tokens")
 """Fields of a report whose mean over a pool's replicas tells how many of them it needs,"""
 SCALING_COUNTS = ("prefill_tokens", "draft_tokens")
 """and those that tell it as whole numbers."""
+QUEUED_REQUESTS, QUEUED_TOKENS = "queued_requests", "queued_tokens"
+"""What every replica of a pool repeats of what waits at the ingress, under these names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +238,13 @@ class PoolSnapshot:
     """The paths that it has; None is all of them."""
     serves: frozenset[Effort] = frozenset(Effort)
     """Efforts that it can answer at; `efforts` is those that it is home to."""
+    may_sleep: bool = False
+    """Whether it may have no replica at all until one is asked for."""
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether it has no replica, and gets one when it is asked for."""
+        return self.may_sleep and not self.replicas
 
 
 class Reason(StrEnum):

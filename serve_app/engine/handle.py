@@ -1,7 +1,9 @@
 """How do pools reach their replicas through a Ray Serve handle?"""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
+from contextvars import Context
 from typing import Any
 
 from grpc.aio import AioRpcError
@@ -10,21 +12,25 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, 
 from ray.serve.handle import DeploymentHandle
 
 from serve_app.errors import PoolBusy, ReplicaFailed, ReplicaLost
-from serve_app.types import Call, Head, ReplicaReport
+from serve_app.types import Call, Head, Queued, ReplicaReport
+
+logger = logging.getLogger("ray.serve")
 
 REPORT_TIMEOUT_S = 1.0
 METRICS_TIMEOUT_S = 8.0
 """A busy engine takes its time over a page of metrics; Prometheus gives up after 10 s by default."""
 
 
-async def ask_all(handle: "DeploymentHandle[object]", method: str, timeout_s: float) -> list[object]:
+async def ask_all(
+    handle: "DeploymentHandle[object]", method: str, timeout_s: float, *arguments: object
+) -> list[object]:
     """Return the answer of each replica behind a handle, or the exception instead of it.
 
     The public `results_async` has one timeout for all: there, one replica that hangs would hide
     every other one. So each result is awaited by itself.
     """
     try:
-        results = await handle.broadcast(method)._fetch_replica_results_async()
+        results = await handle.broadcast(method, *arguments)._fetch_replica_results_async()
     except DeploymentUnavailableError:
         return []
     answers = (asyncio.wait_for(result.get_async(), timeout_s) for result in results)
@@ -34,15 +40,30 @@ async def ask_all(handle: "DeploymentHandle[object]", method: str, timeout_s: fl
 class HandleBackend:
     """The replicas of one engine deployment, as an `engine.protocol.Backend`."""
 
-    def __init__(self, handle: "DeploymentHandle[object]") -> None:
+    def __init__(self, handle: "DeploymentHandle[object]", ingress: str) -> None:
+        """`ingress`: the id of the ingress replica that this is part of."""
         self._handle = handle
+        self._ingress = ingress
         self._streaming = handle.options(method_name="call", stream=True)
+        self._waking: asyncio.Task[None] | None = None
 
-    async def reports(self) -> Sequence[ReplicaReport | None]:
+    async def reports(self, queued: Queued) -> Sequence[ReplicaReport | None]:
         """Ask every running replica: None for one silent for REPORT_TIMEOUT_S, nothing for a dead one."""
-        answers = await ask_all(self._handle, "report", REPORT_TIMEOUT_S)
+        answers = await ask_all(self._handle, "report", REPORT_TIMEOUT_S, self._ingress, queued)
         known = (a if isinstance(a, ReplicaReport) else None for a in answers if not isinstance(a, RayError))
         return list(known)
+
+    def wake(self) -> None:
+        """Leave one call in the handle's queue until a replica is there: Serve starts one for it."""
+        if self._waking is None or self._waking.done():
+            # Not in the context of a request: Serve would cancel the call with it.
+            self._waking = asyncio.create_task(self._wake(), context=Context())
+
+    async def _wake(self) -> None:
+        try:
+            await self._handle.options(method_name="check_health").remote()
+        except (RayError, RayServeException, ReplicaFailed, AioRpcError) as error:
+            logger.warning(f"could not wake a pool: {error}")
 
     async def metrics(self) -> Sequence[tuple[str, bytes]]:
         """Return (replica, Prometheus text) of every replica that answers within METRICS_TIMEOUT_S."""

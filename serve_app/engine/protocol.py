@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
-from serve_app.types import Call, Head, ReplicaReport
+from serve_app.types import Call, Head, Queued, ReplicaReport
 
 
 class ReplicaStream(Protocol):
@@ -28,8 +28,15 @@ class ReplicaStream(Protocol):
 class Backend(Protocol):
     """The replicas of one pool."""
 
-    async def reports(self) -> Sequence[ReplicaReport | None]:
-        """Ask every replica for its report: None for one that is there but did not answer in time."""
+    async def reports(self, queued: Queued) -> Sequence[ReplicaReport | None]:
+        """Ask every replica for its report: None for one that is there but did not answer in time.
+
+        `queued`: what waits here for the pool, which its replicas are told.
+        """
+        ...
+
+    def wake(self) -> None:
+        """Ask for a replica where there is none. Harmless when called again before it is there."""
         ...
 
     async def metrics(self) -> Sequence[tuple[str, bytes]]:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any
@@ -12,9 +13,19 @@ import ray
 from ray import serve
 
 from serve_app.engine import readiness
+from serve_app.engine.ingress_queues import IngressQueues
 from serve_app.engine.vllm import VllmServer
 from serve_app.errors import EngineDead, ReplicaFailed
-from serve_app.types import SCALING_COUNTS, SCALING_MEANS, Call, Head, ReplicaReport
+from serve_app.types import (
+    QUEUED_REQUESTS,
+    QUEUED_TOKENS,
+    SCALING_COUNTS,
+    SCALING_MEANS,
+    Call,
+    Head,
+    Queued,
+    ReplicaReport,
+)
 
 logger = logging.getLogger("ray.serve")
 
@@ -47,6 +58,7 @@ class EngineReplica:
         self._id = serve.get_replica_context().replica_id.unique_id
         self._num_ongoing = 0
         self._is_draining = False
+        self._queues = IngressQueues()
         logger.info(f"pool {pool}: loading {arguments['model']}")
         self._server = await VllmServer.start(arguments)
         await readiness.check(self._server.call, model)
@@ -100,14 +112,19 @@ class EngineReplica:
         if self._server.errored:
             raise EngineDead(f"replica {self._id}: the engine has errored")
 
-    async def report(self) -> ReplicaReport:
-        """Say what this replica is doing now."""
+    async def report(self, ingress: str, queued: Queued) -> ReplicaReport:
+        """Say what this replica is doing now to an `ingress` replica, which says what waits there."""
+        self._queues.note(ingress, queued, time.monotonic())
+        return self._report()
+
+    def _report(self) -> ReplicaReport:
         return self._server.report(self._id, self._num_ongoing, self._is_draining)
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Tell Serve what the pool's number of replicas is decided by; Serve asks only where it scales."""
-        report = await self.report()
+        report, queued = self._report(), self._queues.total(time.monotonic())
         known = {name: getattr(report, name) for name in (*SCALING_MEANS, *SCALING_COUNTS)}
+        known |= {QUEUED_REQUESTS: queued.num_requests, QUEUED_TOKENS: queued.prompt_tokens}
         return {name: float(value) for name, value in known.items() if value is not None}
 
     def reconfigure(self, user_config: Mapping[str, Any]) -> None:

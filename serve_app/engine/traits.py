@@ -34,6 +34,7 @@ def traits(settings: Settings, pool_name: str) -> PoolSnapshot:
         max_num_seqs=(max_num_seqs or MAX_NUM_SEQS) * pool.plan.dp,
         max_model_len=max_model_len if isinstance(max_model_len, int) else None,
         draft_max_len=pool.speculation.max_model_len if pool.speculation else None,
+        may_sleep=pool.autoscaling is not None and pool.autoscaling.min_replicas == 0,
     )
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from serve_app.engine.protocol import Backend, ReplicaStream
 from serve_app.errors import ReplicaLost
 from serve_app.pools.breaker import Breaker
-from serve_app.types import Call, Head, PoolSnapshot, ReplicaSnapshot
+from serve_app.types import Call, Head, PoolSnapshot, Queued, ReplicaSnapshot
 
 
 @dataclass
@@ -84,6 +84,8 @@ class Pool:
     clock: Callable[[], float] = time.monotonic
     on_refresh: Callable[[], None] = lambda: None
     """Called when reports have arrived."""
+    queued: Callable[[], Queued] = Queued
+    """Says what waits here for a place in it."""
     _held: Counter[str] = field(default_factory=Counter)
     """Leases by replica."""
     _breakers: dict[str, Breaker] = field(default_factory=dict)
@@ -118,7 +120,7 @@ class Pool:
         While some replica is silent, nobody can tell which of those known it is: they are kept, and age.
         What a report does not count yet of this observer's own leases is counted on top of it.
         """
-        reports = await self.backend.reports()
+        reports = await self.backend.reports(self.queued())
         now = self.clock()
         kept = self._replicas if None in reports else {}
         heard = {

@@ -24,7 +24,7 @@ from serve_app.errors import (
 from serve_app.router.admission_queue import AdmissionQueue, Waiting
 from serve_app.router.drain_rate import DrainRate
 from serve_app.router.policy import Policy
-from serve_app.types import Decision, PoolSnapshot
+from serve_app.types import Decision, PoolSnapshot, Queued
 
 T = TypeVar("T")
 
@@ -114,6 +114,11 @@ class Admission(Generic[T]):
         """Forget a request whose client has left, wherever it waits."""
         for queue in self.queues.values():
             queue.remove(waiting)
+
+    def queued(self, pool: str) -> Queued:
+        """Return what waits for a place in the pool."""
+        queue = self.queues[pool]
+        return Queued(len(queue), sum(one.features.prompt_tokens for one in queue))
 
     def retry_after_s(self, pool: str, now_s: float) -> int:
         """Return in how many seconds who waits for the pool now will have had a place, by its drain rate."""

@@ -19,7 +19,7 @@ from serve_app.router.filters import healthy, unavailable
 from serve_app.router.overview import overview
 from serve_app.router.policy import Policy
 from serve_app.router.retry_budget import RetryBudget
-from serve_app.router.waiting_room import WaitingRoom
+from serve_app.router.waiting_room import Ticket, WaitingRoom
 from serve_app.rules import Targets
 from serve_app.types import Call, Decision, Effort, Head, PoolSnapshot, ReplicaSnapshot, RequestFeatures
 
@@ -111,10 +111,12 @@ class Router:
         self._directory = directory
         self._policy = policy
         self._metrics = metrics
-        self._room = WaitingRoom(directory, Admission(policy, max_queued), metrics, clock)
+        admission = Admission[Ticket](policy, max_queued)
+        self._room = WaitingRoom(directory, admission, metrics, clock)
         self._budget = RetryBudget(policy.rules.admission.retry_share)
         for name, pool in directory.pools.items():
             pool.on_refresh = partial(self._refreshed, name)
+            pool.queued = partial(admission.queued, name)
 
     async def run(self) -> None:
         """Keep the view of the pools fresh, for ever."""
@@ -127,6 +129,7 @@ class Router:
         last replica failed with, PoolBusy or ReplicaLost, when no other one is to be tried.
         """
         since_s = self.clock()
+        self._wake(features)
         self._budget.earn()
         failures: dict[str, Failure] = {}
         while True:
@@ -149,6 +152,14 @@ class Router:
             failures[decision.replica] = failure
             logger.warning(f"pool {decision.pool}: {failure.error}; trying another replica")
             self._metrics.retries.labels(decision.pool, failure.error.code).inc()
+
+    def _wake(self, features: RequestFeatures) -> None:
+        """Ask for a replica of every home that sleeps; until it is there the request may go elsewhere."""
+        pools = self._directory.snapshots()
+        if any(pool.sleeps for pool in pools):
+            for home in self._policy.homes(features, pools).home:
+                if home.sleeps:
+                    self._directory.pools[home.name].backend.wake()
 
     async def _head(self, decision: Decision, lease: Lease) -> Head | PoolBusy | ReplicaLost:
         """Return the head, or why there is none; the lease is held for a head alone."""
@@ -200,9 +211,9 @@ class Router:
         return overview(self._directory.snapshots(), self._policy.rules, self.clock())
 
     def unready(self) -> list[Effort]:
-        """Return the efforts whose own pools have no healthy replica now."""
-        pools = self._directory.snapshots()
-        return [e for e in Effort if not any(e in p.efforts and self._healthy(p) for p in pools)]
+        """Return the efforts whose own pools have no healthy replica now, and would get none if asked."""
+        pools = [p for p in self._directory.snapshots() if p.sleeps or self._healthy(p)]
+        return [effort for effort in Effort if not any(effort in pool.efforts for pool in pools)]
 
     def targets(self, effort: Effort) -> Targets:
         """Return what requests of `effort` should see."""

@@ -13,7 +13,9 @@ from typing import NamedTuple
 from parallel.step_table import StepTable
 from serve_app.router.prediction import GUESS, Forecast, mean, predict
 from serve_app.rules import Targets
-from serve_app.types import SCALING_MEANS, PoolSnapshot, Prediction, ReplicaReport, ReplicaSnapshot
+from serve_app.types import SCALING_MEANS, PoolSnapshot, Prediction, Queued, ReplicaReport, ReplicaSnapshot
+
+NOTHING_QUEUED = Queued()
 
 
 class Promise(NamedTuple):
@@ -36,14 +38,21 @@ class Scale:
     hysteresis: float = 0.2
     """The margin: what the pool has to do now is taken for 1 - this of what it may have."""
 
-    def wanted(self, current: int, num_requests: float, reports: Sequence[ReplicaReport]) -> int:
+    def wanted(
+        self,
+        current: int,
+        num_requests: float,
+        reports: Sequence[ReplicaReport],
+        queued: Queued = NOTHING_QUEUED,
+    ) -> int:
         """Return how many replicas the pool should have, which has or will soon have `current`.
 
-        `num_requests`: under way and waiting, of all replicas and of those that send to them; `reports`: of
-        the replicas that there are.
+        `num_requests`: sent to replicas and not ended; `reports`: of the replicas that there are; `queued`:
+        what waits for a place in the pool, and has not been sent.
         """
         typical = _typical(reports)
-        waiting_tokens = sum(report.prefill_tokens for report in reports)
+        num_requests += queued.num_requests
+        waiting_tokens = queued.prompt_tokens + sum(report.prefill_tokens for report in reports)
 
         def enough(margins: int) -> int:
             times = (1 - self.hysteresis) ** -margins

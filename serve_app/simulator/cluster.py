@@ -281,7 +281,8 @@ class Simulation:
             pool.built.table,
             rules.hysteresis,
         )
-        return scale.wanted(there, num_ongoing, [engine.report() for engine in pool.engines.values()])
+        reports = [engine.report() for engine in pool.engines.values()]
+        return scale.wanted(there, num_ongoing, reports, self._admission.queued(traits.name))
 
 
 def _refusal(error: ApiError) -> Outcome:

@@ -81,8 +81,10 @@ def test_a_server_that_is_not_ours_is_not_deployed() -> None:
     assert list(engines) == ["throughput", "latency"]
 
 
-def test_an_ingress_over_both_kinds() -> None:
+def test_an_ingress_over_both_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each pool is reached by its own means, in the order of the settings."""
+    context = SimpleNamespace(replica_id=SimpleNamespace(unique_id="i1"))
+    monkeypatch.setattr(serve, "get_replica_context", lambda: context)
     there = {"efforts": ["none"], "upstream": {"url": "http://there/v1"}}
     settings = parse(args({"pools.throughput": there}))
     handle: Any = SimpleNamespace(options=lambda **_: None)

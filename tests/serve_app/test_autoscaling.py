@@ -77,6 +77,24 @@ def test_what_replicas_say_counts() -> None:
     assert policy()(context(2, 4, fast))[0] < 7
 
 
+def test_what_waits_at_the_ingress_counts_once() -> None:
+    """All replicas repeat it; one that has not heard of late does not hide it."""
+    assert policy()(context(2, 10))[0] == 2
+    said = {"queued_requests": {"a": 30.2, "b": 30.2, "c": 0.0}, "queued_tokens": {"a": 1000.0, "b": 1000.0}}
+    assert policy()(context(2, 10, said)) == policy()(context(2, 40))
+    prompts = {"queued_requests": {"a": 1.0}, "queued_tokens": {"a": 40_000.0, "b": 40_000.0}}
+    assert policy()(context(2, 10, prompts))[0] > 2
+
+
+def test_a_pool_that_sleeps() -> None:
+    """One call in a handle's queue wakes it; without any it goes back to sleep after its delay."""
+    none = {"min_replicas": 0, "max_replicas": 8}
+    arguments = policy_arguments(parse(args({f"{T}.autoscaling": none})), "throughput")
+    follows = _apply_autoscaling_config(TargetPolicy(**arguments))
+    assert [follows(context(0, number))[0] for number in (0, 1)] == [0, 1]
+    assert TargetPolicy(**arguments)(context(1, 0))[0] == 0
+
+
 def test_the_table_is_the_pools() -> None:
     """Of a known GPU it is the cost model's, and comes out as it went in."""
     changes = {

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, 
 from serve_app.engine import handle
 from serve_app.engine.handle import HandleBackend, HandleStream
 from serve_app.errors import ApiError, EngineDead, PoolBusy, ReplicaFailed, ReplicaLost
-from serve_app.types import Call, Head, ReplicaReport
+from serve_app.types import Call, Head, Queued, ReplicaReport
 from tests.serve_app.samples import CALL
 
 
@@ -144,9 +145,9 @@ class Handle:
         self.chosen.append(options)
         return self
 
-    def broadcast(self, method: str) -> "Handle":
-        """Note the method."""
-        self.asked.append(method)
+    def broadcast(self, *asked: object) -> "Handle":
+        """Note method and arguments."""
+        self.asked += asked
         return self
 
     async def _fetch_replica_results_async(self) -> list[Result]:
@@ -160,6 +161,9 @@ class Handle:
         return Response(Head(200))
 
 
+WAITING = Queued(3, 120)
+
+
 def fail() -> object:
     """Fail as a replica that has died."""
     raise ActorDiedError
@@ -169,33 +173,86 @@ async def test_one_bad_replica_does_not_hide_the_others(monkeypatch: pytest.Monk
     """A replica that has died is left out; one that hangs for REPORT_TIMEOUT_S seconds is told apart."""
     monkeypatch.setattr(handle, "REPORT_TIMEOUT_S", 0.05)
     fake: Any = Handle(lambda: ReplicaReport("a", 1), fail, lambda: None, lambda: ReplicaReport("d", 2))
-    assert await HandleBackend(fake).reports() == [ReplicaReport("a", 1), None, ReplicaReport("d", 2)]
-    assert fake.asked == ["report"]
+    assert await HandleBackend(fake, "i1").reports(WAITING) == [
+        ReplicaReport("a", 1),
+        None,
+        ReplicaReport("d", 2),
+    ]
+    assert fake.asked == ["report", "i1", WAITING]
 
 
 async def test_metrics_of_those_that_answer() -> None:
     """Each replica's text comes with its id."""
     fake: Any = Handle(fail, lambda: ("b", b"text"))
-    assert await HandleBackend(fake).metrics() == [("b", b"text")]
+    assert await HandleBackend(fake, "i1").metrics() == [("b", b"text")]
 
 
 async def test_experts_of_those_that_know() -> None:
     """A replica that has not read its load twice is left out, and so is one that has died."""
     fake: Any = Handle(fail, lambda: ("b", None), lambda: ("c", {"counts": [[1]]}))
-    assert await HandleBackend(fake).experts() == [("c", {"counts": [[1]]})]
+    assert await HandleBackend(fake, "i1").experts() == [("c", {"counts": [[1]]})]
     assert fake.asked == ["experts"]
 
 
 async def test_a_deployment_without_replicas() -> None:
     """A deployment that failed to start has no reports, and is not an error."""
     fake: Any = Handle(unavailable=True)
-    assert await HandleBackend(fake).reports() == []
+    assert await HandleBackend(fake, "i1").reports(WAITING) == []
 
 
 async def test_open_pins_the_replica() -> None:
     """A call is streamed, and names its replica to the handle."""
     fake: Any = Handle()
-    stream = HandleBackend(fake).open("r1", CALL)
+    stream = HandleBackend(fake, "i1").open("r1", CALL)
     assert [item async for item in stream] == [Head(200)]
     assert fake.chosen == [{"method_name": "call", "stream": True}, {"session_id": "r1"}]
     assert fake.asked == [CALL]
+
+
+class Sleeping:
+    """A handle of a deployment without replicas: a call waits in it until it is `answered`."""
+
+    def __init__(self) -> None:
+        self.calls: list[asyncio.Future[None]] = []
+
+    def options(self, **_: Any) -> "Sleeping":
+        """Return itself."""
+        return self
+
+    def remote(self) -> "asyncio.Future[None]":
+        """Let the call wait."""
+        assert REQUEST.get() is None, "Serve would cancel it with the request that it was made in"
+        self.calls.append(asyncio.get_running_loop().create_future())
+        return self.calls[-1]
+
+    async def answered(self, error: Exception | None = None) -> None:
+        """Answer or fail the last call."""
+        if error:
+            self.calls[-1].set_exception(error)
+        else:
+            self.calls[-1].set_result(None)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+
+REQUEST: ContextVar[str | None] = ContextVar("request", default=None)
+
+
+async def test_one_call_wakes_a_deployment() -> None:
+    """However many ask, one call at a time waits for a replica, and belongs to none of their requests."""
+    REQUEST.set("of a client")
+    fake: Any = Sleeping()
+    backend = HandleBackend(fake, "i1")
+    for _ in range(3):
+        backend.wake()
+        await asyncio.sleep(0)
+    assert len(fake.calls) == 1
+    await fake.answered()
+    backend.wake()
+    await asyncio.sleep(0)
+    assert len(fake.calls) == 2
+    await fake.answered(DeploymentUnavailableError(None))
+    backend.wake()
+    await asyncio.sleep(0)
+    assert len(fake.calls) == 3, "one that failed is not the last"
+    await fake.answered()

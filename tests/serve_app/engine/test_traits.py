@@ -24,6 +24,14 @@ L = "pools.latency"
             PoolSnapshot("latency", frozenset({Effort.HIGH}), (), True, 8, 8192, 4096),
         ),
         (
+            {f"{L}.autoscaling": {"min_replicas": 0, "max_replicas": 2}},
+            PoolSnapshot("latency", frozenset({Effort.HIGH}), may_sleep=True),
+        ),
+        (
+            {f"{L}.autoscaling": {"max_replicas": 2}},
+            PoolSnapshot("latency", frozenset({Effort.HIGH})),
+        ),
+        (
             {f"{L}.engine": {"max_num_seqs": 8}, f"{L}.plan": {"dp": 2}},
             PoolSnapshot("latency", frozenset({Effort.HIGH}), max_num_seqs=16),
         ),

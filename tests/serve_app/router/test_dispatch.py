@@ -1,6 +1,7 @@
 """Dispatch: which replica gets the call, what follows a failure, and who gives the lease back."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -166,6 +167,40 @@ async def test_what_is_healthy() -> None:
     await parts.pools["throughput"].refresh()
     assert parts.router.num_healthy() == {"throughput": 2, "latency": 0}
     assert parts.router.unready() == [Effort.HIGH]
+
+
+async def asleep(rules: Rules) -> System:
+    """Return a system whose latency pool sleeps."""
+    parts = system({"t1": OK}, rules=rules)
+    parts.pools["latency"].traits = replace(parts.pools["latency"].traits, may_sleep=True)
+    return await parts.refresh()
+
+
+async def test_a_request_wakes_its_home() -> None:
+    """It is served elsewhere meanwhile; a pool that is nobody's home is not woken, nor one that is awake."""
+    parts = await asleep(Rules(max_age_s=2.0))
+    assert parts.router.unready() == [], "who asks gets it, so that it need not be there"
+    (await parts.router.route(NONE, CALL)).release()
+    wakes = {name: backend.num_wakes for name, backend in parts.backends.items()}
+    assert wakes == {"throughput": 0, "latency": 0}
+    answer = await parts.router.route(HIGH, CALL)
+    assert (answer.decision.pool, answer.decision.reason) == ("throughput", Reason.NO_HEALTHY_REPLICA)
+    answer.release()
+    assert parts.backends["latency"].num_wakes == 1
+
+    parts.backends["latency"].replicas["l1"] = OK
+    await parts.refresh()
+    answer = await parts.router.route(HIGH, CALL)
+    assert (answer.decision.pool, parts.backends["latency"].num_wakes) == ("latency", 1)
+    answer.release()
+
+
+async def test_a_home_that_is_woken_and_not_there_yet() -> None:
+    """Where nothing may spill over, the request is refused, but the next one will find a replica."""
+    parts = await asleep(Rules(spill_over=False, max_age_s=2.0))
+    with pytest.raises(NoReplica):
+        await parts.router.route(HIGH, CALL)
+    assert parts.backends["latency"].num_wakes == 1
 
 
 async def test_what_the_gauges_show() -> None:

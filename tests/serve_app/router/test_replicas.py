@@ -7,7 +7,7 @@ import pytest
 from parallel.step_table import StepTable, straight
 from serve_app.router.replicas import Promise, Scale
 from serve_app.rules import Targets
-from serve_app.types import ReplicaReport
+from serve_app.types import Queued, ReplicaReport
 
 TABLE = StepTable((straight({1: 0.01, 10: 0.01, 100: 0.1}),), 0.1, 1e-4)
 """A token takes 10 ms up to ten requests, then a millisecond for each."""
@@ -75,6 +75,15 @@ def test_what_was_measured_counts() -> None:
 def test_prompts_that_wait() -> None:
     """A backlog of prompts is divided as well: 40,000 tokens take 4 s to read, 1 s is allowed."""
     assert wanted(WAIT, 1, 5, prefill_tokens=40_000) == 7
+
+
+def test_what_waits_for_a_place() -> None:
+    """Requests and prompts at the ingress are to be served like those that replicas have."""
+    reports = [ReplicaReport("0", prefill_tokens=10_000)]
+    for scale in (WAIT, PACE):
+        assert scale.wanted(1, 20, reports, Queued(60, 0)) == scale.wanted(1, 80, reports)
+        more = [ReplicaReport("0", prefill_tokens=40_000)]
+        assert scale.wanted(1, 20, reports, Queued(0, 30_000)) == scale.wanted(1, 20, more)
 
 
 def test_what_no_number_can_keep() -> None:

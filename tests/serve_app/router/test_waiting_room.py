@@ -10,7 +10,7 @@ from serve_app.engine.scripted import ScriptedStream
 from serve_app.errors import DeadlineUnreachable, Displaced, QueueFull
 from serve_app.router.dispatch import Answer
 from serve_app.rules import Rules
-from serve_app.types import Call, Effort, RequestFeatures
+from serve_app.types import Call, Effort, Queued, RequestFeatures
 from tests.serve_app.samples import CALL, System, cancel, gather, head, system, until
 
 NONE, HIGH = RequestFeatures(Effort.NONE), RequestFeatures(Effort.HIGH)
@@ -46,6 +46,23 @@ async def test_it_waits_until_a_place_is_free() -> None:
     assert parts.counted("venturi_queue_seconds_sum", pool="throughput", effort="none") == 3
     await gather(answer.body())
     assert parts.num_leases() == FREE
+
+
+async def test_replicas_hear_what_waits() -> None:
+    """What has no place yet is told to the replicas of its pool, for Serve to scale by."""
+    parts = await one_place()
+    first = await asked(parts)
+    others = [await asked(parts, replace(NONE, prompt_tokens=number)) for number in (100, 20)]
+    await parts.refresh()
+    assert {name: backend.told for name, backend in parts.backends.items()} == {
+        "throughput": Queued(2, 120),
+        "latency": Queued(),
+    }
+    for task in (*others, first):
+        await cancel(task)
+    first.result().release()
+    await parts.refresh()
+    assert parts.backends["throughput"].told == Queued()
 
 
 async def test_a_place_that_a_report_tells_of() -> None:

@@ -183,7 +183,6 @@ def test_a_draft_head_helps_where_the_model_says_so() -> None:
     assert eagle < 0.8 * plain
 
 
-@pytest.mark.xfail(strict=True, reason="what waits at the ingress is in no report that the rule sees")
 def test_autoscaling_by_targets() -> None:
     """Where one replica would be late it gets company, and keeps more of its requests in time than alone."""
     few = {name: pool | {"max_num_seqs": 4} for name, pool in TWO_POOLS.items()}
