@@ -168,6 +168,8 @@ class ReplicaReport:
     """It finishes what it has, and should get nothing new."""
     max_model_len: int | None = None
     """Tokens of prompt and answer together, where only the replica knows."""
+    num_queued_elsewhere: int = 0
+    """Requests that wait for the pool at other ingress replicas than the one that is told."""
 
     @property
     def acceptance_length(self) -> float:
@@ -240,6 +242,8 @@ class PoolSnapshot:
     """Efforts that it can answer at; `efforts` is those that it is home to."""
     may_sleep: bool = False
     """Whether it may have no replica at all until one is asked for."""
+    num_queued_elsewhere: int = 0
+    """Requests that wait for it at other ingress replicas."""
 
     @property
     def sleeps(self) -> bool:

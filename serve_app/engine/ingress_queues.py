@@ -1,7 +1,7 @@
 """What waits at all ingress replicas for this replica's pool?
 
-It is what Serve's controller asks replicas for, and no ingress replica, and so it comes this way round. All
-replicas of a pool hear the same.
+Serve's controller asks replicas for it, and no ingress replica, and ingress replicas hear of each other's
+queues only in this way. All replicas of a pool hear the same.
 """
 
 from serve_app.types import Queued
@@ -20,7 +20,7 @@ class IngressQueues:
         """Take down what an ingress replica says."""
         self._said[ingress] = (now_s, queued)
 
-    def total(self, now_s: float) -> Queued:
-        """Return the sum over those that are not silent, and forget the others."""
+    def total(self, now_s: float, without: str | None = None) -> Queued:
+        """Return the sum over those that are not silent, `without` one of them, and forget the silent."""
         self._said = {name: one for name, one in self._said.items() if now_s - one[0] <= SILENCE_S}
-        return sum((queued for _, queued in self._said.values()), Queued())
+        return sum((queued for name, (_, queued) in self._said.items() if name != without), Queued())

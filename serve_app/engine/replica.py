@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -114,8 +115,10 @@ class EngineReplica:
 
     async def report(self, ingress: str, queued: Queued) -> ReplicaReport:
         """Say what this replica is doing now to an `ingress` replica, which says what waits there."""
-        self._queues.note(ingress, queued, time.monotonic())
-        return self._report()
+        now_s = time.monotonic()
+        self._queues.note(ingress, queued, now_s)
+        elsewhere = self._queues.total(now_s, without=ingress)
+        return replace(self._report(), num_queued_elsewhere=elsewhere.num_requests)
 
     def _report(self) -> ReplicaReport:
         return self._server.report(self._id, self._num_ongoing, self._is_draining)

@@ -170,8 +170,9 @@ class Pool:
     def snapshot(self) -> PoolSnapshot:
         """Return what is known now; it does not change afterwards."""
         if self._snapshot is None:
-            shown = (r for name, r in self._replicas.items() if name not in self._suspects)
-            self._snapshot = replace(self.traits, replicas=tuple(shown))
+            shown = tuple(r for name, r in self._replicas.items() if name not in self._suspects)
+            elsewhere = max((one.report.num_queued_elsewhere for one in shown), default=0)
+            self._snapshot = replace(self.traits, replicas=shown, num_queued_elsewhere=elsewhere)
         return self._snapshot
 
     def acquire(

@@ -24,7 +24,7 @@ from serve_app.errors import (
 from serve_app.router.admission_queue import AdmissionQueue, Waiting
 from serve_app.router.drain_rate import DrainRate
 from serve_app.router.policy import Policy
-from serve_app.types import Decision, PoolSnapshot, Queued
+from serve_app.types import Decision, PoolSnapshot, Queued, RequestFeatures
 
 T = TypeVar("T")
 
@@ -62,7 +62,7 @@ class Admission(Generic[T]):
         With it comes who had to leave a full queue for it. Raises as `Policy.decide` does, and QueueFull.
         """
         features = waiting.features
-        ahead = {name: queue.num_ahead(features, now_s) for name, queue in self.queues.items() if len(queue)}
+        ahead = self._ahead(features, pools, now_s)
         try:
             decision = self.policy.decide(features, pools, now_s, waiting.tried, ahead)
         except Overloaded as error:
@@ -114,6 +114,18 @@ class Admission(Generic[T]):
         """Forget a request whose client has left, wherever it waits."""
         for queue in self.queues.values():
             queue.remove(waiting)
+
+    def _ahead(
+        self, features: RequestFeatures, pools: Collection[PoolSnapshot], now_s: float
+    ) -> dict[str, int]:
+        """Return by pool who gets a place before the request: of those elsewhere, all are taken to."""
+        ahead = {}
+        for pool in pools:
+            queue = self.queues[pool.name]
+            here = queue.num_ahead(features, now_s) if len(queue) else 0
+            if num := here + pool.num_queued_elsewhere:
+                ahead[pool.name] = num
+        return ahead
 
     def queued(self, pool: str) -> Queued:
         """Return what waits for a place in the pool."""

@@ -1,58 +1,32 @@
 """What happens to each request of a scenario, event by event?
 
 The production policy decides about every request, on reports as old as in production, and the production
-admission lets those wait that there is no place for. Both see the whole cluster, as a single ingress replica
-would.
+admission lets those wait that there is no place for. Each ingress replica has its own of both, sees the whole
+cluster, and knows of the others what reports tell.
 """
 
 import heapq
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import partial
 from itertools import count
 from random import Random
 
-from serve_app.errors import ApiError, DeadlineUnreachable, Overloaded
+from serve_app.errors import ApiError
 from serve_app.router.admission import Admission, Turn
 from serve_app.router.admission_queue import Waiting
-from serve_app.router.policy import Policy
+from serve_app.router.policy import NO_TARGETS, Policy
 from serve_app.router.replicas import Promise, Scale
 from serve_app.simulator.arrivals import Arrival, arrivals
 from serve_app.simulator.autoscaling import Delays, by_requests
 from serve_app.simulator.build import build
 from serve_app.simulator.engine import Sequence, SimulatedEngine
+from serve_app.simulator.ingress import Ingress, KnownPool
 from serve_app.simulator.pool import SimulatedPool
+from serve_app.simulator.record import Outcome, Record, refusal
 from serve_app.simulator.scenario import Autoscaling, Closed, Failure, Scenario
-from serve_app.types import PoolSnapshot, RequestFeatures
-
-
-class Outcome(StrEnum):
-    """How a request ended."""
-
-    ANSWERED = "answered"
-    BROKEN = "broken"
-    """Its replica died after the first token."""
-    REFUSED = "refused"
-    """No replica was there, or none could ever hold it."""
-    SHED = "shed"
-    """The queue was full, or what was left was kept for others."""
-    LATE = "late"
-    """Its client would have left, or has left, before the first token."""
-
-
-@dataclass(slots=True)
-class Record:
-    """One request from its arrival to its end."""
-
-    arrival: Arrival
-    pool: str = "-"
-    reason: str = "-"
-    retries: int = 0
-    first_s: float = math.nan
-    end_s: float = math.nan
-    outcome: Outcome | None = None
+from serve_app.types import Queued, RequestFeatures
 
 
 @dataclass(frozen=True)
@@ -76,11 +50,21 @@ class Simulation:
         self._scenario = scenario
         self._progress = progress
         built = build(scenario)
-        self._pools = {name: SimulatedPool(one) for name, one in built.items()}
         tables = {name: one.table for name, one in built.items()}
-        self._policy = Policy(scenario.router.rules(), tables, Random(scenario.seed + 1))
         max_queued = {name: pool.max_queued_requests for name, pool in scenario.pools.items()}
-        self._admission = Admission[int](self._policy, max_queued)
+        rules = self._rules = scenario.router.rules()
+        self._ingress = [
+            Ingress(
+                number,
+                Admission(Policy(rules, tables, Random(scenario.seed + 1 + number)), max_queued),
+                {name: KnownPool(one.traits) for name, one in built.items()},
+            )
+            for number in range(scenario.ingress)
+        ]
+        self._pools = {
+            name: SimulatedPool(one, [each.pools[name] for each in self._ingress])
+            for name, one in built.items()
+        }
         self._delays = {
             name: Delays(pool.autoscaling) for name, pool in scenario.pools.items() if pool.autoscaling
         }
@@ -104,7 +88,9 @@ class Simulation:
                 self._at(scaling.period_s, partial(self._scale, name))
         for failure in scenario.failures:
             self._at(failure.at_s, partial(self._fail, failure))
-        self._at(scenario.router.report_period_s, self._observe)
+        for ingress in self._ingress:
+            first_s = scenario.router.report_period_s * (1 - ingress.number / len(self._ingress))
+            self._at(first_s, partial(self._observe, ingress))
         source = scenario.arrivals
         for _ in range(source.concurrency if isinstance(source, Closed) else 1):
             self._next_arrival()
@@ -152,27 +138,32 @@ class Simulation:
             first_token_deadline_s=None if patience_s is None else arrival.at_s + patience_s,
         )
         waiting = Waiting(features, arrival.at_s, number, tried)
+        ingress = self._ingress_of(number)
         try:
-            decision, left = self._admission.offer(waiting, self._snapshots(), self._now_s)
+            decision, left = ingress.admission.offer(waiting, ingress.snapshots(), self._now_s)
         except ApiError as error:
-            self._end(number, _refusal(error))
+            self._end(number, refusal(error))
             return
         if left:
             self._carry_out(left)
         if decision.waits:
-            self._look(decision.pool)
+            self._look(ingress, decision.pool)
         else:
             self._carry_out(Turn(waiting, decision))
 
-    def _look(self, pool: str) -> None:
+    def _ingress_of(self, number: int) -> Ingress:
+        """Return the ingress replica that has a request: they take turns."""
+        return self._ingress[number % len(self._ingress)]
+
+    def _look(self, ingress: Ingress, pool: str) -> None:
         """Let those go on that wait for a place and have their turn."""
-        while turn := self._admission.next_turn(pool, self._snapshots(), self._now_s):
+        while turn := ingress.admission.next_turn(pool, ingress.snapshots(), self._now_s):
             self._carry_out(turn)
 
     def _carry_out(self, turn: Turn[int]) -> None:
         number, outcome = turn.waiting.ticket, turn.outcome
         if isinstance(outcome, ApiError):
-            self._end(number, _refusal(outcome))
+            self._end(number, refusal(outcome))
             return
         record, pool = self._records[number], self._pools[outcome.pool]
         arrival, engine = record.arrival, pool.engines[outcome.replica]
@@ -182,11 +173,8 @@ class Simulation:
         except ValueError:
             self._end(number, Outcome.REFUSED)
             return
-        pool.lease(engine.name, arrival.prompt_tokens)
+        self._ingress_of(number).pools[outcome.pool].lease(engine.name, arrival.prompt_tokens)
         self._schedule(pool, engine)
-
-    def _snapshots(self) -> list[PoolSnapshot]:
-        return [pool.snapshot() for pool in self._pools.values()]
 
     def _schedule(self, pool: SimulatedPool, engine: SimulatedEngine) -> None:
         """Look at the engine again when its plan ends, unless it has another one by then."""
@@ -201,13 +189,14 @@ class Simulation:
         self._schedule(pool, engine)
         for sequence in done:
             self._records[sequence.number].first_s = sequence.first_s
-            pool.release(engine.name)
-            self._admission.ended(name, self._now_s)
+            ingress = self._ingress_of(sequence.number)
+            ingress.pools[name].release(engine.name)
+            ingress.admission.ended(name, self._now_s)
             self._end(sequence.number, Outcome.ANSWERED)
         if engine.is_draining and not engine.num_ongoing:
             pool.stop(engine, self._now_s)
-        if done:
-            self._look(name)
+        for number in sorted({sequence.number % len(self._ingress) for sequence in done}):
+            self._look(self._ingress[number], name)
 
     def _end(self, number: int, outcome: Outcome) -> None:
         record = self._records[number]
@@ -219,13 +208,16 @@ class Simulation:
         if self._is_closed:
             self._next_arrival()
 
-    def _observe(self) -> None:
-        for pool in self._pools.values():
+    def _observe(self, ingress: Ingress) -> None:
+        others = [one.admission for one in self._ingress if one is not ingress]
+        for name, pool in self._pools.items():
+            known = ingress.pools[name]
             for engine in pool.engines.values():
-                pool.observe(engine, self._now_s)
+                known.hear(engine, self._now_s)
+            known.queued_elsewhere(sum(one.queued(name).num_requests for one in others))
         for name in self._pools:
-            self._look(name)
-        self._at(self._now_s + self._scenario.router.report_period_s, self._observe)
+            self._look(ingress, name)
+        self._at(self._now_s + self._scenario.router.report_period_s, partial(self._observe, ingress))
 
     def _fail(self, failure: Failure) -> None:
         pool = self._pools[failure.pool]
@@ -261,7 +253,7 @@ class Simulation:
         num_leaving = min(max(0, -more), len(serving) - 1)
         for engine in sorted(serving, key=lambda one: one.num_ongoing)[: max(0, num_leaving)]:
             engine.is_draining = True
-            pool.observe(engine, self._now_s)
+            pool.tell(engine, self._now_s)
             if not engine.num_ongoing:
                 pool.stop(engine, self._now_s)
         self._at(self._now_s + scaling.period_s, partial(self._scale, name))
@@ -271,8 +263,9 @@ class Simulation:
         num_ongoing = sum(engine.num_ongoing for engine in pool.engines.values())
         if scaling.target_ongoing_requests is not None:
             return by_requests(num_ongoing, scaling)
-        rules, traits = self._policy.rules, pool.built.traits
-        promises = (Promise(self._policy.targets(e), rules.answer_tokens[e]) for e in sorted(traits.efforts))
+        rules, traits = self._rules, pool.built.traits
+        efforts = sorted(traits.efforts)
+        promises = (Promise(rules.targets.get(e, NO_TARGETS), rules.answer_tokens[e]) for e in efforts)
         scale = Scale(
             tuple(promises),
             scaling.min_replicas,
@@ -282,13 +275,8 @@ class Simulation:
             rules.hysteresis,
         )
         reports = [engine.report() for engine in pool.engines.values()]
-        return scale.wanted(there, num_ongoing, reports, self._admission.queued(traits.name))
-
-
-def _refusal(error: ApiError) -> Outcome:
-    if isinstance(error, DeadlineUnreachable):
-        return Outcome.LATE
-    return Outcome.SHED if isinstance(error, Overloaded) else Outcome.REFUSED
+        queued = sum((one.admission.queued(traits.name) for one in self._ingress), Queued())
+        return scale.wanted(there, num_ongoing, reports, queued)
 
 
 def simulate(scenario: Scenario, progress: Callable[[int], object] = lambda _: None) -> Result:

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from serve_app.rules import Targets
-from serve_app.simulator.cluster import Outcome, Record, Result
+from serve_app.simulator.cluster import Result
+from serve_app.simulator.record import Outcome, Record
 from serve_app.simulator.scenario import Closed
 from serve_app.types import Effort
 

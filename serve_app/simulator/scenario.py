@@ -201,6 +201,8 @@ class Scenario(Frozen):
     """Requests that come before are not counted."""
     cells: Positive = 1
     """Equal clusters, each with a router of its own, that replicas and requests are divided over."""
+    ingress: Positive = 1
+    """Ingress replicas, which requests come to in turn; each has queues of its own."""
     gpu: str = "H200"
     weight_format: WeightFormat = WeightFormat.FP8
     arrivals: Arrivals

@@ -23,3 +23,12 @@ def test_a_silent_one_counts_no_more() -> None:
     assert queues.total(SILENCE_S + 0.5) == Queued(2, 30)
     queues.note("a", Queued(1, 10), SILENCE_S + 0.5)
     assert queues.total(SILENCE_S + 0.5) == Queued(3, 40)
+
+
+def test_without_the_one_that_asks() -> None:
+    """What an ingress replica is told is of the others."""
+    queues = IngressQueues()
+    queues.note("a", Queued(5, 500), 0.0)
+    queues.note("b", Queued(2, 30), 0.0)
+    assert queues.total(1.0, without="a") == Queued(2, 30)
+    assert queues.total(1.0, without="c") == Queued(7, 530)

@@ -214,6 +214,13 @@ async def test_replicas_hear_what_waits(pool: Pool, backend: ScriptedBackend) ->
         assert backend.told == Queued(number, 10 * number)
 
 
+async def test_what_waits_elsewhere(pool: Pool, backend: ScriptedBackend) -> None:
+    """All replicas say the same, but for what one has not heard yet: the most counts."""
+    backend.said = {name: ReplicaReport(name, num_queued_elsewhere=n) for name, n in (("a", 3), ("b", 5))}
+    await pool.refresh()
+    assert pool.snapshot().num_queued_elsewhere == 5
+
+
 async def test_a_length_that_only_the_replica_knows(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where settings do not say how much a pool reads, the least of what its replicas say counts."""
 

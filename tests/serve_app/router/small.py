@@ -22,6 +22,7 @@ class Small:
         self.held = {"throughput": 0, "latency": 0}
         self.efforts = {"throughput": frozenset({Effort.NONE}), "latency": frozenset({Effort.HIGH})}
         self.down: set[str] = set()
+        self.queued_elsewhere = {"throughput": 0, "latency": 0}
         self.measured = ReplicaReport("", batch_size=4, per_token_s=0.01, answer_tokens=100.0)
         queued = dict.fromkeys(self.held, max_queued)
         self.admission = Admission[int](Policy(rules, {}, Random(seed)), queued)
@@ -36,6 +37,7 @@ class Small:
                 if name in self.down
                 else (ReplicaSnapshot(replace(self.measured, replica=f"{name}-1", num_ongoing=number)),),
                 max_num_seqs=PLACES,
+                num_queued_elsewhere=self.queued_elsewhere[name],
             )
             for name, number in self.held.items()
         ]

@@ -73,6 +73,20 @@ def test_the_queue_counts_in_predictions() -> None:
     assert len(small.admission.queues["throughput"]) == pytest.approx(20, abs=2 + len(away))
 
 
+def test_what_waits_elsewhere_counts_too() -> None:
+    """Home is late by those that wait at other ingress replicas; who is first here waits for none of them."""
+    rules = Rules(max_age_s=float("inf"), floors={}, answer_tokens=dict.fromkeys(Effort, 10))
+    small = full(rules=rules, max_queued=100)
+    small.held["latency"] = 0
+    small.queued_elsewhere["throughput"] = 19
+    assert small.offer(1).waits
+    small.queued_elsewhere["throughput"] = 60
+    assert small.offer(2).reason is Reason.SPILL_OVER
+    assert small.turns("throughput") == []
+    small.end("throughput")
+    assert small.turns("throughput") == [(1, Decision("throughput", "throughput-1", Reason.EFFORT))]
+
+
 def test_a_full_queue() -> None:
     """The newcomer is refused with the number and the pool, and when to come back by what has drained."""
     small = full(max_queued=2)

@@ -5,8 +5,10 @@ from statistics import fmean
 
 import pytest
 
-from serve_app.simulator.cluster import Outcome, Record, Simulation, simulate
+from serve_app.simulator.cluster import Simulation, simulate
+from serve_app.simulator.ingress import Ingress
 from serve_app.simulator.outcome import times_of
+from serve_app.simulator.record import Outcome, Record
 from tests.serve_app.simulator.small import EAGLE, TWO_POOLS, scenario
 
 BURSTS = {"kind": "bursts", "rate_per_s": 2, "every_s": 5, "size": 60}
@@ -21,6 +23,7 @@ BY_REQUESTS = BY_TARGETS | {"target_ongoing_requests": 2}
         {"arrivals": {"kind": "bursts", "rate_per_s": 2, "every_s": 5, "size": 30}},
         {"arrivals": {"kind": "closed", "concurrency": 12, "num_requests": 60}},
         {"failures": [{"at_s": 6, "pool": "latency", "restart_s": 5}, {"at_s": 9, "pool": "throughput"}]},
+        {"ingress": 3, "failures": [{"at_s": 6, "pool": "latency", "restart_s": 5}]},
         {"router": {"spill_over": False}, "failures": [{"at_s": 6, "pool": "latency", "restart_s": 5}]},
         {"pools": {name: pool | {"autoscaling": BY_REQUESTS} for name, pool in TWO_POOLS.items()}},
         {"pools": {name: pool | {"autoscaling": BY_TARGETS} for name, pool in TWO_POOLS.items()}},
@@ -30,6 +33,7 @@ BY_REQUESTS = BY_TARGETS | {"target_ongoing_requests": 2}
         "bursts",
         "closed",
         "failures",
+        "three ingress replicas",
         "no spill-over",
         "scaled by requests",
         "scaled by targets",
@@ -101,9 +105,9 @@ def test_what_has_no_place_waits_at_the_ingress() -> None:
     most: list[int] = []
 
     class Watched(Simulation):
-        def _observe(self) -> None:
+        def _observe(self, ingress: Ingress) -> None:
             most.append(max(e.num_ongoing for e in self._pools["latency"].engines.values()))
-            super()._observe()
+            super()._observe(ingress)
 
     result = Watched(scenario(arrivals=BURSTS)).run()
     assert max(most) == TWO_POOLS["latency"]["max_num_seqs"]
@@ -165,9 +169,9 @@ def test_littles_law() -> None:
     seen: list[int] = []
 
     class Watched(Simulation):
-        def _observe(self) -> None:
+        def _observe(self, ingress: Ingress) -> None:
             seen.append(sum(e.num_ongoing for pool in self._pools.values() for e in pool.engines.values()))
-            super()._observe()
+            super()._observe(ingress)
 
     result = Watched(scenario(duration_s=300, arrivals={"kind": "poisson", "rate_per_s": 6})).run()
     total_s = [times_of(record)[2] for record in result.records]
@@ -194,3 +198,20 @@ def test_autoscaling_by_targets() -> None:
         sum(record.first_s - record.arrival.at_s > 2.0 for record in run.records) for run in (alone, together)
     ]
     assert late[0] > 2 * late[1]
+
+
+def test_ingress_replicas_know_of_each_others_queues() -> None:
+    """Where home has few places and the other pool is slow, nobody waits much longer with four than with one.
+
+    Each has a quarter of those that wait, and would take home to be as near as if those were all.
+    """
+    pools = {
+        "throughput": {"efforts": ["none"], "max_num_seqs": 256},
+        "latency": {"efforts": ["high"], "max_num_seqs": 4, **EAGLE},
+    }
+    busy = {"kind": "poisson", "rate_per_s": 12}
+    waits_s = []
+    for ingress in (1, 4):
+        result = simulate(scenario(ingress=ingress, pools=pools, arrivals=busy, duration_s=120))
+        waits_s.append(fmean(record.first_s - record.arrival.at_s for record in result.records))
+    assert waits_s[1] < 1.5 * waits_s[0]

@@ -7,7 +7,8 @@ import pytest
 
 from serve_app.__main__ import main
 from serve_app.config import PROJECT_ROOT
-from serve_app.simulator.cluster import Outcome, simulate
+from serve_app.simulator.cluster import simulate
+from serve_app.simulator.record import Outcome
 from serve_app.simulator.scenario import Closed, Scenario, Trace, load
 
 SCENARIOS = sorted((PROJECT_ROOT / "deploy/scenarios").glob("*.yaml"))

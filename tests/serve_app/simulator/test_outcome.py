@@ -7,8 +7,9 @@ import pytest
 
 from serve_app.rules import Targets
 from serve_app.simulator.arrivals import Arrival
-from serve_app.simulator.cluster import Outcome, Record, Result
+from serve_app.simulator.cluster import Result
 from serve_app.simulator.outcome import as_json, as_text, met, summarise
+from serve_app.simulator.record import Outcome, Record
 from serve_app.types import Effort
 from tests.serve_app.simulator.small import scenario
 
