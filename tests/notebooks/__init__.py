@@ -1,0 +1,1 @@
+"""Do the notebooks run, and are they as they should be?"""
