@@ -1,10 +1,13 @@
-"""May this replica take traffic? Only after it has decoded a token at each effort."""
+"""May this replica take traffic? Only after it has decoded some tokens at each effort."""
 
 import json
 from collections.abc import AsyncIterator, Callable
 
 from serve_app.errors import StartError
 from serve_app.types import Call, Effort, Head
+
+NUM_TOKENS = 8
+"""Enough steps that a draft is verified."""
 
 
 async def collect(stream: AsyncIterator[Head | bytes]) -> tuple[int, bytes]:
@@ -19,18 +22,20 @@ async def collect(stream: AsyncIterator[Head | bytes]) -> tuple[int, bytes]:
 
 
 async def check(open_stream: Callable[[Call], AsyncIterator[Head | bytes]], model: str) -> None:
-    """Ask for one token at each effort through the replica's own HTTP path.
+    """Ask for a few sampled tokens at each effort through the replica's own HTTP path.
 
     A server can be healthy by every other sign and still die at its first decode, so nothing less
-    proves it. Raises StartError with the answer's status and text.
+    proves it. And what vLLM compiles when it first samples and verifies, it compiles now, not while a client
+    waits. Raises StartError with the answer's status and text.
     """
     for effort in Effort:
         body = {
             "model": model,
             "messages": [{"role": "user", "content": "ready?"}],
             "reasoning_effort": effort,
-            "max_tokens": 1,
-            "temperature": 0,
+            "max_tokens": NUM_TOKENS,
+            "ignore_eos": True,
+            "temperature": 0.7,
         }
         call = Call(
             "POST",
@@ -46,5 +51,5 @@ async def check(open_stream: Callable[[Call], AsyncIterator[Head | bytes]], mode
             count = json.loads(answer)["usage"]["completion_tokens"]
         except (ValueError, LookupError, TypeError):
             raise StartError(f"readiness: effort {effort} answered no completion: {answer[:500]!r}") from None
-        if count != 1:
-            raise StartError(f"readiness: effort {effort} decoded {count} tokens, not 1")
+        if count != NUM_TOKENS:
+            raise StartError(f"readiness: effort {effort} decoded {count} tokens, not {NUM_TOKENS}")

@@ -1,4 +1,4 @@
-"""Readiness: a replica takes traffic only after a decoded token at each effort."""
+"""Readiness: a replica takes traffic only after decoded tokens at each effort."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -17,7 +17,7 @@ def answered(status: int, body: object) -> tuple[Step, ...]:
     return Head(status), text[:5], text[5:]
 
 
-def token(count: int = 1) -> tuple[Step, ...]:
+def tokens(count: int = readiness.NUM_TOKENS) -> tuple[Step, ...]:
     """Return the script of an answer of that many tokens."""
     return answered(200, {"usage": {"completion_tokens": count}})
 
@@ -38,14 +38,15 @@ async def test_collect() -> None:
     assert await readiness.collect(ScriptedStream([Head(201), b"a", b"b"])) == (201, b"ab")
 
 
-async def test_a_token_at_each_effort() -> None:
-    """One request for one token goes out at each effort, on the path that clients use."""
-    open_stream, calls = replica(token(), token())
+async def test_tokens_at_each_effort() -> None:
+    """One request for a few sampled tokens goes out at each effort, on the path that clients use."""
+    open_stream, calls = replica(tokens(), tokens())
     await readiness.check(open_stream, "mistral-small-4")
     assert {(c.method, c.path) for c in calls} == {("POST", "/v1/chat/completions")}
     bodies = [json.loads(call.body) for call in calls]
     assert [body["reasoning_effort"] for body in bodies] == ["none", "high"]
-    assert {(body["model"], body["max_tokens"]) for body in bodies} == {("mistral-small-4", 1)}
+    assert {(body["model"], body["max_tokens"]) for body in bodies} == {("mistral-small-4", 8)}
+    assert all(body["temperature"] > 0 for body in bodies)
 
 
 @pytest.mark.parametrize(
@@ -56,9 +57,9 @@ async def test_a_token_at_each_effort() -> None:
             'readiness: effort none answered 500, not 200: "engine dead"',
             1,
         ),
-        ((token(), answered(404, "who?")), 'readiness: effort high answered 404, not 200: "who?"', 2),
-        ((token(0),), "readiness: effort none decoded 0 tokens, not 1", 1),
-        ((token(), token(2)), "readiness: effort high decoded 2 tokens, not 1", 2),
+        ((tokens(), answered(404, "who?")), 'readiness: effort high answered 404, not 200: "who?"', 2),
+        ((tokens(0),), "readiness: effort none decoded 0 tokens, not 8", 1),
+        ((tokens(), tokens(2)), "readiness: effort high decoded 2 tokens, not 8", 2),
         (((),), "readiness: effort none answered 0, not 200: ", 1),
     ],
 )
