@@ -3,7 +3,8 @@
 All on H200, vLLM 0.29.0, FP8 with dummy weights, CUDA graphs, vLLM's default expert kernels, prompts of
 512 tokens and answers of 256. Acceptance is synthetic: 2.6 tokens a verify step with 3 draft tokens.
 
-`LATEST` is the whole system over HTTP on 2026-11-28 (`python -m tests.bench.served`, `plans/h200.yaml`).
+`LATEST` is the whole system over HTTP on 2026-11-28 (`python -m tests.bench.served`, `plans/h200.yaml`), and
+`OVER_TWO` engines over two GPUs on that day (`python -m parallel bench --layout dp2+ep`).
 `EARLIER` is engines alone, before the project's first commit (2026-11-23; the day was not recorded); its two
 GPUs are on one host, with VLLM_DISABLE_SHARED_EXPERTS_STREAM=1, which graph capture needed there.
 """
@@ -42,12 +43,14 @@ class Run:
     @property
     def name(self) -> str:
         """The setting in words."""
-        layout = f"tp {self.plan.tp}{' + ep' if self.plan.ep else ''}"
+        layout = f"dp {self.plan.dp}" if self.plan.dp > 1 else f"tp {self.plan.tp}"
+        layout += " + ep" if self.plan.ep else ""
         return f"{layout}, EAGLE" if self.eagle else layout
 
 
 ONE = ParallelPlan()
 TWO = ParallelPlan(tp=2, ep=True)
+GROUPS = ParallelPlan(dp=2, ep=True)
 
 LATEST = (
     Run(ONE, 1, 512, 234.3, fitted=True),
@@ -64,6 +67,14 @@ LATEST = (
 )
 """The two that are not fitted hold what a steady step has not: the prompts of the requests that come next
 (both had twice as many requests as places), and at 128 with EAGLE a stall of 5 s that was not looked into."""
+
+OVER_TWO = (
+    Run(GROUPS, 1, 512, 180.1, 176),
+    Run(GROUPS, 8, 512, 113.5, 735),
+    Run(GROUPS, 32, 512, 66.5, 1973),
+    Run(GROUPS, 128, 512, 46.8, 5259),
+    Run(GROUPS, 512, 512, 34.4, 13188),
+)
 
 EARLIER = (
     Run(ONE, 1, 128, 193.5),
@@ -84,7 +95,7 @@ EARLIER = (
     Run(TWO, 128, None, 42.1, 4578, fitted=True),
 )
 
-RUNS = (*LATEST, *EARLIER)
+RUNS = (*LATEST, *OVER_TWO, *EARLIER)
 
 
 def predicted(run: Run, efficiency: Efficiency = FITTED) -> Speed:

@@ -24,7 +24,7 @@ def replayed(run: Run) -> tuple[float, float]:
         "efforts": ["none", "high"],
         "max_num_seqs": run.max_num_seqs or 512,
         "max_num_batched_tokens": 16_384,
-        "plan": {"tp": run.plan.tp, "ep": run.plan.ep},
+        "plan": {"tp": run.plan.tp, "dp": run.plan.dp, "ep": run.plan.ep},
     }
     if run.eagle:
         pool["speculation"] = {"acceptance": [0.75, 0.5, 0.35]}
@@ -81,7 +81,7 @@ def test_a_wave_has_the_speed_of_the_closed_form(run: Run) -> None:
     if run.concurrency * PROMPT_TOKENS <= 16_384:
         assert user == pytest.approx(said.user_tokens_per_s, rel=0.02)
     else:
-        assert 0.8 * said.user_tokens_per_s < user < said.user_tokens_per_s
+        assert 0.75 * said.user_tokens_per_s < user < said.user_tokens_per_s
 
 
 @pytest.mark.parametrize(
