@@ -1,5 +1,6 @@
 """How are the deployments put together? The only file that binds them."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
@@ -10,6 +11,7 @@ from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, RequestRouterConfig
 from ray.serve.handle import DeploymentHandle
 
+from serve_app import tracing
 from serve_app.autoscaling import LOOK_BACK_S, POLICY, policy_arguments
 from serve_app.config import INGRESS_DEPLOYMENT, Pool, Settings, parse
 from serve_app.engine.arguments import engine_arguments
@@ -24,6 +26,8 @@ from serve_app.metrics import Metrics
 from serve_app.pools import directory, pool
 from serve_app.router.dispatch import Router
 from serve_app.router.policy import Policy
+
+logger = logging.getLogger("ray.serve")
 
 CALL_ENVIRONMENT = {"RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": "-1"}
 """For callers and called, where RAY_SERVE_THROUGHPUT_OPTIMIZED moves calls to gRPC: no limit to a message.
@@ -55,13 +59,18 @@ class IngressReplica:
         pools = directory.Directory(self._pools, settings.router.report_period_s)
         policy = Policy(settings.router.rules(), step_tables(settings), Random(self._id))
         max_queued = {name: one.max_queued_requests for name, one in settings.pools.items()}
-        router = Router(pools, policy, metrics, max_queued)
+        traces = tracing.OFF
+        if settings.tracing:
+            traces = tracing.exported(settings.tracing, "venturi-ingress", self._id)
+            logger.addFilter(tracing.TraceIds())
+        router = Router(pools, policy, metrics, max_queued, tracer=traces.tracer)
         self._metrics, self._router = metrics, router
         gate = Gate(settings.ingress, listens_on(), metrics)
         # What fits whichever home a request has.
         length = min(max_model_len(settings, name) for name, pool in settings.pools.items() if pool.efforts)
+        siblings = self._siblings_metrics
         return make_app(
-            router, settings.model, settings.ingress, metrics, gate, length, siblings=self._siblings_metrics
+            router, settings.model, settings.ingress, metrics, gate, length, siblings=siblings, traces=traces
         )
 
     async def metrics(self) -> tuple[str, bytes]:

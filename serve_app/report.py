@@ -25,6 +25,9 @@ def report(file: ServeFile) -> str:
         f"access   {_access(file)}",
         f"router   spill over: {'yes' if settings.router.spill_over else 'no'}; {_targets(settings)}",
     ]
+    if tracing := settings.tracing:
+        share = f"{tracing.sample_ratio:.3g} of requests that no client has decided about"
+        lines.append(f"traces   to {tracing.endpoint}, {share}")
     for name in settings.pools:
         lines += ["", *_pool_lines(settings, name)]
     return "\n".join(lines)

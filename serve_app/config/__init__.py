@@ -14,6 +14,7 @@ from serve_app.config.problems import problem_lines, unknown_keys
 from serve_app.config.reading import read_yaml, validated
 from serve_app.config.router import Router
 from serve_app.config.settings import INGRESS_DEPLOYMENT, Settings, parse
+from serve_app.config.tracing import Tracing
 from serve_app.config.upstream import Merge, Upstream, UpstreamDialect
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Settings",
     "Tenant",
     "Tenants",
+    "Tracing",
     "Upstream",
     "UpstreamDialect",
     "environment_variable",

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
@@ -18,6 +19,20 @@ def one_at_least(given: tuple[T, ...]) -> tuple[T, ...]:
     if not given:
         raise ValueError("must name at least one, not []")
     return given
+
+
+def web_address(given: str, like: str, credentials: str) -> None:
+    """Refuse what is no http or https URL, or has a query, fragment or user in it.
+
+    `like` is an example, `credentials` says where those belong.
+    """
+    # Nothing of a URL with credentials in it is repeated: they would stand in a log.
+    parts = urlsplit(given)
+    if "@" in parts.netloc:
+        raise ValueError(f"must have no user or password; {credentials}")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"must be like {like}, without query or fragment, not {given!r}")
+    _ = parts.port  # raises ValueError for one that is none
 
 
 def refuse_unknown(given: Mapping[str, Any], known: Collection[str], under: str = "") -> None:

@@ -32,6 +32,7 @@ RESERVED_ENGINE_ARGUMENTS = {
     "data_parallel_backend": "plan.nodes",
     "data_parallel_size_local": "plan.nodes",
     "speculative_config": "speculation",
+    "otlp_traces_endpoint": "tracing.endpoint",
     "spec_model": "speculation.draft",
     "spec_method": "speculation",
     "spec_tokens": "speculation.max_draft_tokens",

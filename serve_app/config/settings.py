@@ -12,6 +12,7 @@ from serve_app.config.model import Model
 from serve_app.config.pool import Pool
 from serve_app.config.reading import validated
 from serve_app.config.router import Router
+from serve_app.config.tracing import Tracing
 from serve_app.types import Effort
 
 INGRESS_DEPLOYMENT = "ingress"
@@ -26,6 +27,8 @@ class Settings(Frozen):
     pools: Annotated[dict[Name, Pool], Field(min_length=1)]
     router: Router = Router()
     ingress: Ingress = Ingress()
+    tracing: Tracing | None = None
+    """Off if not given."""
     env: Environment = Field(default_factory=dict)
     """Environment of every engine process."""
 
@@ -76,7 +79,14 @@ class Settings(Frozen):
 
     def engine_environment(self, pool: str) -> Environment:
         """Return the environment variables of the engine processes of `pool`."""
-        return {"VLLM_NO_USAGE_STATS": "1"} | self.env | self.pools[pool].env
+        ours = {"VLLM_NO_USAGE_STATS": "1"}
+        if self.tracing:
+            # vLLM would take the endpoint for one of gRPC.
+            ours |= {
+                "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
+                "OTEL_SERVICE_NAME": f"venturi-{pool}",
+            }
+        return ours | self.env | self.pools[pool].env
 
     @property
     def drain_s(self) -> float:

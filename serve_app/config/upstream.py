@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
-from serve_app.config.base import Frozen, Positive, PositiveSeconds, one_at_least
+from serve_app.config.base import Frozen, Positive, PositiveSeconds, one_at_least, web_address
 from serve_app.types import Effort
 
 UpstreamDialect = Literal["chat", "completions", "responses", "messages"]
@@ -16,13 +16,7 @@ OURS = ("model", "messages", "stream")
 
 
 def _base_url(given: str) -> str:
-    # Nothing of a URL with credentials in it is repeated: they would stand in a log.
-    parts = urlsplit(given)
-    if "@" in parts.netloc:
-        raise ValueError("must have no user or password; the key is named by key_env or key_file")
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError(f"must be like https://host/v1, without query or fragment, not {given!r}")
-    _ = parts.port  # raises ValueError for one that is none
+    web_address(given, "https://host/v1", "the key is named by key_env or key_file")
     return given.rstrip("/")
 
 

@@ -25,6 +25,8 @@ def engine_arguments(settings: Settings, pool_name: str) -> dict[str, Any]:
         "allowed_media_domains": [NO_FETCHING],
         "enable_log_requests": False,
     }
+    if settings.tracing:
+        arguments["otlp_traces_endpoint"] = settings.tracing.endpoint
     if pool.count_experts:
         arguments["worker_cls"] = EXPERT_COUNTER
     if spec := pool.speculation:

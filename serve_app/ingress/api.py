@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from serve_app import tracing
 from serve_app.config import Ingress, Model
 from serve_app.errors import AnswerTimeout, ApiError, UnknownRoute, Unsupported, WrongMethod
 from serve_app.ingress import body as request_body
@@ -30,12 +31,13 @@ from serve_app.ingress import (
     streaming,
     unsupported,
 )
-from serve_app.ingress.decisions import Decisions, Noted
+from serve_app.ingress.decisions import Decisions
 from serve_app.ingress.dialects import CHAT_RENDER, DIALECTS, RESPONSES, Dialect
 from serve_app.ingress.gate import Admission, Gate, Guarded
 from serve_app.ingress.media import Images
 from serve_app.ingress.observation import Observation, Outcome
 from serve_app.ingress.quota import estimated_tokens
+from serve_app.ingress.record import Recorded
 from serve_app.ingress.usage import Usage, asked, hidden, is_silent
 from serve_app.metrics import Metrics
 from serve_app.router import features
@@ -77,11 +79,12 @@ def make_app(
     max_model_len: int,
     today: Callable[[], date] = utc_today,
     siblings: operations.Siblings = operations.no_siblings,
+    traces: tracing.Traces = tracing.OFF,
 ) -> FastAPI:
     """Return the ASGI app of an ingress replica. Its lifespan keeps the router's view fresh.
 
     `max_model_len`: tokens of prompt and answer together that every pool takes. `siblings`: asks the other
-    ingress replicas for their own metrics.
+    ingress replicas for their own metrics. `traces` are closed with the app.
     """
 
     @asynccontextmanager
@@ -89,17 +92,18 @@ def make_app(
         refresh = asyncio.create_task(router.run())
         yield
         refresh.cancel()
+        await traces.close()
 
     app = FastAPI(title="Venturi", lifespan=lifespan, openapi_url=None)
     edge = Edge(router, model, limits, metrics, Images(limits.images, metrics), today)
     decisions = Decisions()
-    app.add_middleware(Noted, decisions=decisions)
     app.add_middleware(
         Guarded,
         gate=gate,
         guards=lambda path: path not in document.OPEN_PATHS and not pages.has(path),
         refuse=lambda request, error: _error(edge, request, error),
     )
+    app.add_middleware(Recorded, decisions=decisions, model=model.name, tracer=traces.tracer)
 
     for dialect in DIALECTS:
         app.post(dialect.path)(_served(edge, dialect))
@@ -170,6 +174,7 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
     asks_for_usage = is_silent(dialect, parsed)
     is_timed, targets = dialect.generates and dialect is not CHAT_RENDER, edge.router.targets(applied)
     seen = Observation(edge.metrics, admission.tenant, applied, targets, is_timed, started, usage)
+    request.state.observation = seen
 
     async def settled_and_routed() -> Answer:
         # Before the defaults, which may put a turn in front of those that the images are in.

@@ -1,14 +1,13 @@
 """Where did the last requests go, and why? A bounded list in each ingress replica, with no content in it."""
 
-import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Scope
 
+from serve_app.ingress.observation import Observation, Outcome
 from serve_app.types import NO_TENANT, Decision, Effort
 
 NUM_KEPT = 300
@@ -20,27 +19,59 @@ MAX_ID_LENGTH = 128
 
 @dataclass
 class Entry:
-    """One request whose effort was known, and the answer that it got."""
+    """One request, and the answer that it got; `read` brings it up to what is known."""
 
-    number: int
-    """Counts this ingress replica's entries."""
+    request_id: str
+    method: str
+    route: str
     time_s: float
     """When the request came, in seconds since 1970."""
-    request_id: str
-    tenant: str
-    route: str
-    effort: Effort
-    reason: str
+    number: int = 0
+    """Counts this ingress replica's entries in the list."""
+    tenant: str = NO_TENANT
+    effort: Effort | None = None
+    decision: Decision | None = None
+    reason: str = CLIENT_GONE
     """The decision's, or the code of the error that there was instead."""
-    status: int
-    is_stream: bool
-    decision: Decision | None
+    status: int = 499
+    is_stream: bool = False
     first_byte_s: float | None = None
     total_s: float | None = None
     """None while the answer is under way."""
+    outcome: Outcome | None = None
+    """How the answer of an engine ended; None where none had begun, or it is under way."""
+    tokens: dict[str, int] = field(default_factory=dict)
+    """By kind (input, output, reasoning), as the answer told."""
+
+    @classmethod
+    def of(cls, scope: Scope, time_s: float) -> "Entry":
+        """Return the entry of a request that has just come."""
+        request_id = Headers(scope=scope).get("x-request-id", "")[:MAX_ID_LENGTH]
+        return cls(request_id, scope["method"], scope["path"], time_s)
+
+    def answered(self, start: Message) -> None:
+        """Take in the beginning of the answer."""
+        headers = Headers(raw=list(start["headers"]))
+        self.status = start["status"]
+        self.reason = headers.get("x-venturi-reason", CLIENT_GONE)
+        self.is_stream = headers.get("content-type", "").startswith("text/event-stream")
+
+    def read(self, state: dict[str, Any]) -> None:
+        """Take in what gate and route have left in `request.state` until now."""
+        if "admission" in state:
+            self.tenant = state["admission"].tenant
+        self.effort, self.decision = state.get("effort"), state.get("decision")
+        observation: Observation | None = state.get("observation")
+        if observation:
+            self.outcome, self.tokens = observation.outcome, observation.usage.told
+
+    @property
+    def ttft_s(self) -> float | None:
+        """Seconds to a stream's first event; None for a whole answer."""
+        return self.first_byte_s if self.is_stream else None
 
     def values(self) -> dict[str, Any]:
-        """Return plain values for JSON; `measured.ttft_s` is None for a whole answer."""
+        """Return plain values for JSON."""
         decision = self.decision
         predicted = decision.predicted._asdict() if decision and decision.predicted else None
         return {
@@ -56,7 +87,9 @@ class Entry:
             "status": self.status,
             "stream": self.is_stream,
             "predicted": predicted,
-            "measured": {"ttft_s": self.first_byte_s if self.is_stream else None, "total_s": self.total_s},
+            "measured": {"ttft_s": self.ttft_s, "total_s": self.total_s},
+            "outcome": self.outcome,
+            "tokens": self.tokens,
         }
 
 
@@ -67,65 +100,13 @@ class Decisions:
         self._entries: deque[Entry] = deque(maxlen=NUM_KEPT)
         self._num_entries = 0
 
-    def add(self, scope: Scope, start: Message, time_s: float) -> Entry | None:
-        """Note the answer that begins with `start`; None where the request was not understood.
-
-        Routes leave in `request.state` what they know of it: `effort`, `decision`.
-        """
-        state, given = scope.get("state", {}), Headers(scope=scope)
-        if "effort" not in state:
-            return None
-        headers = Headers(raw=list(start["headers"]))
+    def add(self, entry: Entry) -> None:
+        """Keep an entry, which may go on changing."""
         self._num_entries += 1
-        entry = Entry(
-            self._num_entries,
-            time_s,
-            given.get("x-request-id", "")[:MAX_ID_LENGTH],
-            state["admission"].tenant,
-            scope["path"],
-            state["effort"],
-            headers.get("x-venturi-reason", CLIENT_GONE),
-            start["status"],
-            headers.get("content-type", "").startswith("text/event-stream"),
-            state.get("decision"),
-        )
+        entry.number = self._num_entries
         self._entries.append(entry)
-        return entry
 
     def last(self, number: int) -> list[dict[str, Any]]:
         """Return the last `number` entries, the newest first."""
         newest = list(self._entries)[::-1][:number]
         return [entry.values() for entry in newest]
-
-
-class Noted:
-    """An ASGI app whose answers are noted in `decisions`, with the times that they take at the ingress."""
-
-    def __init__(
-        self, app: ASGIApp, *, decisions: Decisions, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._app = app
-        self._decisions = decisions
-        self._clock = clock
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        came_at_s, started_s = time.time(), self._clock()
-        entry: Entry | None = None
-
-        async def watched(message: Message) -> None:
-            nonlocal entry
-            if message["type"] == "http.response.start":
-                entry = self._decisions.add(scope, message, came_at_s)
-            elif entry and entry.first_byte_s is None:
-                entry.first_byte_s = self._clock() - started_s
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watched)
-        finally:
-            if entry:
-                entry.total_s = self._clock() - started_s

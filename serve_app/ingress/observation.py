@@ -45,6 +45,8 @@ class Observation:
     is_timed: bool
     started_s: float
     usage: Usage
+    outcome: Outcome | None = field(default=None, init=False)
+    """None until the answer has ended."""
     _pool: str = field(default="", init=False)
     _is_stream: bool = field(default=False, init=False)
     _begun_s: float = field(default=0.0, init=False)
@@ -76,6 +78,7 @@ class Observation:
 
     def ended(self, outcome: Outcome) -> None:
         """Count the answer; its usage has been read."""
+        self.outcome = outcome
         where = (self._pool, self.effort)
         self.metrics.answers.labels(*where, outcome).inc()
         if not self.is_timed or outcome in (Outcome.REFUSED, Outcome.FAILED):

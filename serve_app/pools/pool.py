@@ -6,8 +6,11 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from opentelemetry.trace import INVALID_SPAN, Span
+
+from serve_app import tracing
 from serve_app.engine.protocol import Backend, ReplicaStream
-from serve_app.errors import ReplicaLost
+from serve_app.errors import ApiError, ReplicaLost
 from serve_app.pools.breaker import Breaker
 from serve_app.types import Call, Head, PoolSnapshot, Queued, ReplicaSnapshot
 
@@ -18,12 +21,13 @@ class Lease:
 
     `release` frees it exactly once, on end, error or cancel, and stops the replica's work if the
     answer was not complete. `opening` is the first piece of the body; `num_bytes` of the body have
-    been delivered so far.
+    been delivered so far. `span` is that of the call; it ends with the lease.
     """
 
     replica: str
     _stream: ReplicaStream
     _on_release: Callable[[], None]
+    span: Span = INVALID_SPAN
     opening: bytes = b""
     num_bytes: int = 0
     is_complete: bool = False
@@ -35,19 +39,30 @@ class Lease:
         The head alone proves little: of a stream it comes before the first token, and until then the
         replica may still be lost, or the engine refuse. Raises ReplicaLost, PoolBusy.
         """
-        try:
-            item = await self._stream.__anext__()
-        except StopAsyncIteration:
-            raise ReplicaLost(f"replica {self.replica} ended without an answer") from None
+        item = await self._item()
+        if item is None:
+            lost = ReplicaLost(f"replica {self.replica} ended without an answer")
+            tracing.failed(self.span, lost.code)
+            raise lost
         assert isinstance(item, Head), f"a stream begins with Head, not {type(item).__name__}"
+        tracing.answered(self.span, item.status)
         self.opening = item.opening or await self._piece()
         return item
 
+    async def _item(self) -> Head | bytes | None:
+        """Return what comes next, None at the end."""
+        try:
+            return await self._stream.__anext__()
+        except StopAsyncIteration:
+            return None
+        except ApiError as error:
+            tracing.failed(self.span, error.code)
+            raise
+
     async def _piece(self) -> bytes:
         """Return the next piece of the body, or nothing at its end."""
-        try:
-            item = await self._stream.__anext__()
-        except StopAsyncIteration:
+        item = await self._item()
+        if item is None:
             return b""
         assert isinstance(item, bytes), f"a body is bytes, not {type(item).__name__}"
         return item
@@ -71,6 +86,7 @@ class Lease:
         self.is_released = True
         if not self.is_complete:
             self._stream.cancel()
+        self.span.end()
         self._on_release()
 
 
@@ -167,6 +183,11 @@ class Pool:
         """Whether the replica is there, as far as is known."""
         return replica in self._replicas
 
+    def draft_tokens(self, replica: str) -> int | None:
+        """Return the draft tokens a verify step that the replica reported last, None if it is not known."""
+        known = self._replicas.get(replica)
+        return known.report.draft_tokens if known else None
+
     def snapshot(self) -> PoolSnapshot:
         """Return what is known now; it does not change afterwards."""
         if self._snapshot is None:
@@ -181,6 +202,7 @@ class Pool:
         call: Call,
         prompt_tokens: int = 0,
         on_release: Callable[[], None] = lambda: None,
+        span: Span = INVALID_SPAN,
     ) -> Lease:
         """Send `call` to `replica`. The caller must release the lease, or read its body to the end.
 
@@ -199,7 +221,7 @@ class Pool:
             )
             self._snapshot = None
         released = partial(self._released, replica, on_release)
-        return Lease(replica, stream, released)
+        return Lease(replica, stream, released, span)
 
     def _released(self, replica: str, then: Callable[[], None]) -> None:
         self._held[replica] -= 1

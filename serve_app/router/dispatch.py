@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+from opentelemetry.trace import Tracer
+
 from serve_app.engine.protocol import Backend
 from serve_app.errors import NoReplica, Overloaded, PoolBusy, ReplicaLost
 from serve_app.metrics import Metrics
@@ -21,6 +23,7 @@ from serve_app.router.policy import Policy
 from serve_app.router.retry_budget import RetryBudget
 from serve_app.router.waiting_room import Ticket, WaitingRoom
 from serve_app.rules import Targets
+from serve_app.tracing import NO_TRACER
 from serve_app.types import Call, Decision, Effort, Head, PoolSnapshot, ReplicaSnapshot, RequestFeatures
 
 logger = logging.getLogger("ray.serve")
@@ -104,6 +107,7 @@ class Router:
         metrics: Metrics,
         max_queued: Mapping[str, int],
         clock: Callable[[], float] = time.monotonic,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         """`max_queued`: requests that may wait, by pool. `clock` must be that of the directory's pools."""
         self.clock = clock
@@ -112,7 +116,7 @@ class Router:
         self._policy = policy
         self._metrics = metrics
         admission = Admission[Ticket](policy, max_queued)
-        self._room = WaitingRoom(directory, admission, metrics, clock)
+        self._room = WaitingRoom(directory, admission, metrics, clock, tracer)
         self._budget = RetryBudget(policy.rules.admission.retry_share)
         for name, pool in directory.pools.items():
             pool.on_refresh = partial(self._refreshed, name)

@@ -6,6 +6,9 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass
 from functools import partial
 
+from opentelemetry.trace import Tracer
+
+from serve_app import tracing
 from serve_app.errors import ApiError, NoReplica, Overloaded
 from serve_app.metrics import Metrics
 from serve_app.pools.directory import Directory
@@ -26,7 +29,7 @@ class Ticket:
     call: Call
     leased: "asyncio.Future[Leased]"
     context: Context
-    """Its own: Ray Serve cancels a call with the request that it was made in."""
+    """Its own: Ray Serve cancels a call with the request that it was made in; and its trace."""
 
 
 class WaitingRoom:
@@ -41,11 +44,13 @@ class WaitingRoom:
         admission: Admission[Ticket],
         metrics: Metrics,
         clock: Callable[[], float],
+        tracer: Tracer,
     ) -> None:
         self._directory = directory
         self._admission = admission
         self._metrics = metrics
         self._clock = clock
+        self._tracer = tracer
         self._looks_soon: set[str] = set()
         """Pools that `look` is about to be called for."""
 
@@ -56,6 +61,14 @@ class WaitingRoom:
 
         Raises InvalidRequest, NoReplica, and Overloaded when there is no place for it, or none in time.
         """
+        with tracing.part(self._tracer, "admission") as span:
+            decision, lease = await self._lease(features, call, since_s, tried)
+            span.set_attributes(tracing.of_decision(decision))
+        return decision, lease
+
+    async def _lease(
+        self, features: RequestFeatures, call: Call, since_s: float, tried: Collection[str]
+    ) -> Leased:
         loop = asyncio.get_running_loop()
         waiting = Waiting(features, since_s, Ticket(call, loop.create_future(), copy_context()), tried)
         decision = await self._offered(waiting)
@@ -117,11 +130,13 @@ class WaitingRoom:
         features = waiting.features
         on_release = partial(self._ended, decision.pool, asyncio.get_running_loop())
         pool = self._directory.pools[decision.pool]
+        span = tracing.attempt(self._tracer, decision, pool.draft_tokens(decision.replica))
         return pool.acquire(
             decision.replica,
-            waiting.ticket.call,
+            tracing.carried(waiting.ticket.call, span),
             features.prompt_tokens,
             on_release if features.generates else lambda: None,
+            span,
         )
 
     def _ended(self, pool: str, loop: asyncio.AbstractEventLoop) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI
+from opentelemetry.trace import Tracer
 
 from serve_app.config import Ingress, Model
 from serve_app.engine.scripted import ScriptedBackend, Step
@@ -22,6 +23,7 @@ from serve_app.pools.pool import Pool
 from serve_app.router.dispatch import Router
 from serve_app.router.policy import Policy
 from serve_app.rules import Rules
+from serve_app.tracing import NO_TRACER, OFF, Traces
 from serve_app.types import Call, Effort, Head, PoolSnapshot
 
 CALL = Call("POST", "/v1/chat/completions", body=b"{}")
@@ -106,6 +108,7 @@ def system(
     period_s: float = 0.02,
     max_num_seqs: int = 256,
     max_queued: int = 100,
+    tracer: Tracer = NO_TRACER,
 ) -> System:
     """Return a system of two pools; each replica is named and has its script."""
     clock, metrics = Clock(), Metrics("ingress-1")
@@ -120,18 +123,22 @@ def system(
     }
     policy = Policy(rules or Rules(), {}, Random(0))
     queued = dict.fromkeys(pools, max_queued)
-    router = Router(Directory(pools, period_s), policy, metrics, queued, clock)
+    router = Router(Directory(pools, period_s), policy, metrics, queued, clock, tracer)
     return System(router, pools, backends, metrics, clock)
 
 
 MODEL = Model(path="deploy/pocket/target", name="mistral-small-4", aliases=("small",))
 
 
-def api(parts: System, *, limits: Ingress | None = None, model: Model = MODEL) -> FastAPI:
+def api(
+    parts: System, *, limits: Ingress | None = None, model: Model = MODEL, traces: Traces = OFF
+) -> FastAPI:
     """Return the ingress app over a system, on the first of March 2026."""
     limits = limits or Ingress()
     gate = Gate(limits, "127.0.0.1", parts.metrics, parts.clock)
-    return make_app(parts.router, model, limits, parts.metrics, gate, 8192, lambda: date(2026, 3, 1))
+    return make_app(
+        parts.router, model, limits, parts.metrics, gate, 8192, lambda: date(2026, 3, 1), traces=traces
+    )
 
 
 @asynccontextmanager

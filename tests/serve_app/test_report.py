@@ -45,6 +45,13 @@ def test_local_yaml(checkpoint: Path) -> None:
     assert "draft      EAGLE from deploy/pocket/eagle, up to 3 tokens a step" in latency
 
 
+def test_traces() -> None:
+    """Where they go, and of how many requests; nothing where they are off."""
+    text = reported({"tracing": {"endpoint": "http://collector:4318", "sample_ratio": 0.1}})
+    assert "traces   to http://collector:4318/v1/traces, 0.1 of requests that no client has decided" in text
+    assert "\ntraces" not in reported({})
+
+
 def test_a_large_plan() -> None:
     """Experts over ranks, nodes, autoscaling, the device's name and its room are all in words."""
     text = reported(

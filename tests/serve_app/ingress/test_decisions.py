@@ -45,6 +45,8 @@ async def test_a_stream() -> None:
         "reason": "effort",
         "status": 200,
         "stream": True,
+        "outcome": "complete",
+        "tokens": {},
     }
     assert set(predicted) == {"wait_s", "ttft_s", "per_token_s", "total_s"}
     assert 0.02 <= measured["ttft_s"] < measured["ttft_s"] + 0.03 <= measured["total_s"] + 0.001
