@@ -37,6 +37,8 @@ RAY_SERVE_SETTINGS = {
     # Behind HAProxy an ingress replica would stay 30 s longer, for load balancers that are not here.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    # Which would have log lines come to the files by the thousand, or with the next error.
+    "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
 }
 """Environment of Ray itself. README.md has what HAProxy and Serve's throughput settings gain."""
 

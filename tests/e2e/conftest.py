@@ -13,6 +13,7 @@ import yaml
 from serve_app import serve_file
 from serve_app.config import PROJECT_ROOT
 from serve_app.local import LocalSystem, free_port
+from tests.collector import Collector
 from tests.e2e.inside import Inside
 
 
@@ -24,13 +25,26 @@ def inside() -> Iterator[Inside]:
 
 
 @pytest.fixture(scope="session")
+def collector() -> Iterator[Collector]:
+    """Who gets the system's traces."""
+    with Collector() as listening:
+        yield listening
+
+
+@pytest.fixture(scope="session")
 def system(
-    checkpoint: Path, inside: Inside, tmp_path_factory: pytest.TempPathFactory
+    checkpoint: Path, inside: Inside, collector: Collector, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LocalSystem]:
-    """deploy/local.yaml as a user gets it, on ports of its own; images may be at the port of `inside` too."""
+    """deploy/local.yaml as a user gets it, on ports of its own, with traces and logs as JSON.
+
+    Images may be at the port of `inside` too.
+    """
     tree = yaml.safe_load((PROJECT_ROOT / "deploy/local.yaml").read_text())
     tree["http_options"]["port"] = free_port()
-    tree["applications"][0]["args"]["ingress"]["images"] = {"ports": [443, inside.port]}
+    tree["logging_config"] = {"encoding": "JSON"}
+    args = tree["applications"][0]["args"]
+    args["ingress"]["images"] = {"ports": [443, inside.port]}
+    args["tracing"] = {"endpoint": collector.endpoint}
     path = tmp_path_factory.mktemp("serve") / "local.yaml"
     path.write_text(yaml.safe_dump(tree))
     with LocalSystem(serve_file.load(path), dashboard_port=free_port()) as running:
