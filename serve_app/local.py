@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import re
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import httpx
 import psutil
 import yaml
 
+from parallel.engine_log import last_words
 from serve_app.config import PROJECT_ROOT, process_environment
 from serve_app.errors import StartError
 from serve_app.serve_file import ServeFile
@@ -238,10 +240,26 @@ class _Progress:
             self.system._progress(f"{name}: {state}")
             self._said[name] = state
         elif state != "running" and now - self._said_at_s > self.heartbeat_s:
-            self.system._progress(f"{name}: still {state}")
+            words = self._of_engine(name)
+            self.system._progress(f"{name}: still {state}{f'; its engine: {words}' if words else ''}")
         else:
             return
         self._said_at_s = now
+
+    def _of_engine(self, deployment: str) -> str:
+        """Return what an engine of the deployment wrote last, wherever Ray has it write."""
+        replica = re.compile(rf"ServeReplica:[^:\s]+:{re.escape(deployment)}(?![\w-])")
+        for process in self.system.processes():
+            with contextlib.suppress(psutil.Error, OSError):
+                parent = process.parent()
+                if "EngineCore" in _title(process) and parent and replica.search(_title(parent)):
+                    logs = [Path(f"/proc/{process.pid}/fd/{fd}").resolve(strict=True) for fd in (1, 2)]
+                    return last_words(max(logs, key=lambda log: log.stat().st_mtime))
+        return ""
+
+
+def _title(process: psutil.Process) -> str:
+    return " ".join(process.cmdline())
 
 
 def _reason(app: dict[str, Any]) -> str:

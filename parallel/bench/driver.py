@@ -22,9 +22,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from tqdm import tqdm
+
 from parallel.bench.case import Case, share, with_extra
 from parallel.bench.engine import Spec
 from parallel.bench.streams import Figures, together
+from parallel.engine_log import last_words
 from parallel.machine import clocks, machine
 from parallel.results_file import read_lines, write_json
 
@@ -127,7 +130,7 @@ def _one(case: Case, target: Target, work: Workload, folder: Path, seconds: floa
             devices = range(part * case.plan.world_size, (part + 1) * case.plan.world_size)
             own = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, devices))} if cuda and case.replicas > 1 else {}
             parts.append(_start(spec, folder, os.environ | environment | path | own))
-        samples = _watch(parts, ends - MARGIN_S / 2)
+        samples = _watch(parts, ends - MARGIN_S / 2, folder / "0.log")
     lines = [read_lines(folder / f"{part}.jsonl") for part in range(case.replicas)]
     errors = [line["error"] for part in lines for line in part if line["event"] == "failed"]
     rows = list(_rows(lines, work.levels))
@@ -159,10 +162,15 @@ def _start(spec: Spec, folder: Path, environment: dict[str, str]) -> subprocess.
         )
 
 
-def _watch(parts: Sequence[subprocess.Popen[bytes]], ends: float) -> list[Any]:
-    """Wait for all to end, one to fail, or time to be up; end the rest. Return the clocks meanwhile."""
+def _watch(parts: Sequence[subprocess.Popen[bytes]], ends: float, log: Path) -> list[Any]:
+    """Wait for all to end, one to fail, or time to be up; end the rest. Return the clocks meanwhile.
+
+    A terminal shows how much of the time is gone, and what the first one's `log` says.
+    """
     samples: list[Any] = []
-    sampled = time.monotonic()
+    began = sampled = time.monotonic()
+    form = "{l_bar}{bar}| {n_fmt}/{total_fmt} s{postfix}"
+    bar = tqdm(total=round(ends - began), bar_format=form, disable=None, leave=False)
     try:
         while any(part.poll() is None for part in parts) and time.monotonic() < ends:
             if any(part.poll() for part in parts):
@@ -170,8 +178,12 @@ def _watch(parts: Sequence[subprocess.Popen[bytes]], ends: float) -> list[Any]:
             if time.monotonic() - sampled > SAMPLE_S:
                 sampled = time.monotonic()
                 samples.append(clocks())
+            if not bar.disable:
+                bar.n = round(time.monotonic() - began)
+                bar.set_postfix_str(last_words(log))
             time.sleep(POLL_S)
     finally:
+        bar.close()
         for part in parts:
             _end(part)
     return samples

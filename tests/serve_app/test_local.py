@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,41 @@ def test_progress_says_that_it_still_lives(monkeypatch: pytest.MonkeyPatch, free
     for _ in range(2):
         assert not progress.is_running()
     assert [line.split(" s  ")[1] for line in said] == ["throughput: starting", "throughput: still starting"]
+
+
+LOADING = "(Worker pid=7) Loading safetensors checkpoint shards:  50% Completed | 1/2\r"
+REPLICA = """
+import subprocess, sys
+with open(sys.argv[2], "w") as log:
+    log.write({said!r})
+    log.flush()
+    engine = [sys.executable, "-c", "input()", "VLLM::EngineCore"]
+    subprocess.run(engine, stdout=log, stderr=log, stdin=sys.stdin)
+"""
+
+
+def test_progress_says_what_an_engine_says(
+    monkeypatch: pytest.MonkeyPatch, free: int, tmp_path: Path
+) -> None:
+    """The engine's own bar is passed on, of the deployment whose replica started it."""
+    said: list[str] = []
+    monkeypatch.setattr(local, "_get", lambda url: state("DEPLOYING", fast=["STARTING"]))
+    running = system(said, free)
+    title = "ray::ServeReplica:venturi:fast.initialize_and_get_metadata"
+    replica = [sys.executable, "-c", REPLICA.format(said=LOADING), title, str(tmp_path / "log")]
+    env = os.environ | {local.MARK: running._run_id}
+    with subprocess.Popen(replica, stdin=subprocess.PIPE, env=env) as process:
+        try:
+            progress = local._Progress(running, heartbeat_s=-1)
+            wanted = "Loading safetensors checkpoint shards:  50% Completed | 1/2"
+            while progress._of_engine("fast") != wanted:
+                assert process.poll() is None
+                time.sleep(0.05)
+            assert [progress.is_running() for _ in range(2)] == [False, False]
+            assert progress._of_engine("faster") == progress._of_engine("fas") == ""
+        finally:
+            process.communicate(b"\n")
+    assert said[-1].endswith(f"fast: still starting; its engine: {wanted}")
 
 
 def test_progress_of_a_failure(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
