@@ -1,6 +1,5 @@
 """What is left of a request? An entry among the decisions, a line in the log, a span; no content in any."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -71,8 +70,6 @@ class Recorded:
         with tracing.of_request(self._tracer, name, tuple(scope["headers"])) as span:
             try:
                 await self._app(scope, receive, watched)
-            except asyncio.CancelledError:
-                raise
             except Exception:
                 # A fault of ours, which is answered outside of here.
                 entry.status, entry.reason = ApiError.status, ApiError.code
@@ -80,6 +77,8 @@ class Recorded:
             finally:
                 entry.total_s = self._clock() - started_s
                 entry.read(state)
+                if entry.decision and not entry.outcome:
+                    entry.outcome = Outcome.ABANDONED  # whoever follows the stream learns of it later
                 _describe(span, entry, self._model)
                 _log(entry)
 
@@ -87,11 +86,12 @@ class Recorded:
 def _describe(span: Span, entry: Entry, model: str) -> None:
     if not span.is_recording():
         return
+    if entry.decision:
+        span.set_attributes(tracing.of_decision(entry.decision))
+    # After it: the answer's reason may be an error that came later.
     span.set_attributes(
         {name: value for name, value in _attributes(entry, model).items() if value is not None}
     )
-    if entry.decision:
-        span.set_attributes(tracing.of_decision(entry.decision))
     if entry.status >= 500 or entry.outcome is Outcome.BROKEN:
         tracing.failed(span, entry.reason if entry.status >= 500 else Outcome.BROKEN)
 

@@ -182,6 +182,15 @@ async def test_a_refusal() -> None:
     assert server.status.status_code is StatusCode.UNSET
 
 
+async def test_an_answer_that_breaks() -> None:
+    """The pool that lost it is named, with the error."""
+    traces = kept()
+    await post(parts(traces, throughput={"t1": (head("t1"), b"{", ReplicaLost("t1 died"))}), traces)
+    found = traces.attributes(f"POST {CHAT}")
+    assert (found["venturi.pool"], found["venturi.reason"]) == ("throughput", "replica_lost")
+    assert (found["error.type"], found["venturi.outcome"]) == ("replica_lost", "broken")
+
+
 async def test_a_stream_that_breaks() -> None:
     """Its status was 200 by then; the spans say that it failed."""
     traces = kept()
