@@ -29,6 +29,7 @@ CLOSE_PATIENCE_S = 2.0
 NO_TRACER = NoOpTracer()
 STATUS = "http.response.status_code"
 W3C = TraceContextTextMapPropagator()
+W3C_HEADERS = frozenset(name.encode() for name in W3C.fields)
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,6 @@ def carried(call: Call, span: Span) -> Call:
     W3C.inject(ours, trace.set_span_in_context(span))
     kept = tuple(header for header in call.headers if header[0] not in W3C_HEADERS)
     return replace(call, headers=(*kept, *((key.encode(), value.encode()) for key, value in ours.items())))
-
-
-W3C_HEADERS = frozenset(name.encode() for name in W3C.fields)
 
 
 def of_decision(decision: Decision) -> "Mapping[str, AttributeValue]":

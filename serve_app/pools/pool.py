@@ -41,9 +41,7 @@ class Lease:
         """
         item = await self._item()
         if item is None:
-            lost = ReplicaLost(f"replica {self.replica} ended without an answer")
-            tracing.failed(self.span, lost.code)
-            raise lost
+            raise ReplicaLost(f"replica {self.replica} ended without an answer")
         assert isinstance(item, Head), f"a stream begins with Head, not {type(item).__name__}"
         tracing.answered(self.span, item.status)
         self.opening = item.opening or await self._piece()

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from opentelemetry.trace import Tracer
 
+from serve_app import tracing
 from serve_app.engine.protocol import Backend
 from serve_app.errors import NoReplica, Overloaded, PoolBusy, ReplicaLost
 from serve_app.metrics import Metrics
@@ -23,7 +24,6 @@ from serve_app.router.policy import Policy
 from serve_app.router.retry_budget import RetryBudget
 from serve_app.router.waiting_room import Ticket, WaitingRoom
 from serve_app.rules import Targets
-from serve_app.tracing import NO_TRACER
 from serve_app.types import Call, Decision, Effort, Head, PoolSnapshot, ReplicaSnapshot, RequestFeatures
 
 logger = logging.getLogger("ray.serve")
@@ -107,7 +107,7 @@ class Router:
         metrics: Metrics,
         max_queued: Mapping[str, int],
         clock: Callable[[], float] = time.monotonic,
-        tracer: Tracer = NO_TRACER,
+        tracer: Tracer = tracing.NO_TRACER,
     ) -> None:
         """`max_queued`: requests that may wait, by pool. `clock` must be that of the directory's pools."""
         self.clock = clock
@@ -171,6 +171,7 @@ class Router:
         try:
             return await _head(pool, lease)
         except (PoolBusy, ReplicaLost) as error:
+            tracing.failed(lease.span, error.code)
             lease.release()
             if isinstance(error, ReplicaLost):
                 pool.suspect(decision.replica)

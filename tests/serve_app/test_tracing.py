@@ -168,6 +168,19 @@ async def test_each_replica_that_is_tried() -> None:
     assert len(traces.spans("admission")) == 2
 
 
+@pytest.mark.parametrize("script", [(), (60.0,)], ids=["ends without an answer", "is gone"])
+async def test_a_replica_that_leaves(script: tuple[Step, ...]) -> None:
+    """Its attempt has failed, also where the replica itself says nothing."""
+    traces = kept()
+    of = parts(traces, throughput={"t1": script})
+    async with client(api(of, traces=Traces(traces.tracer))) as http:
+        asked = asyncio.create_task(http.post(CHAT, json=body()))
+        await until(lambda: bool(of.backends["throughput"].calls))
+        of.backends["throughput"].replicas = {}
+        assert (await asked).status_code == 502
+    assert traces.attributes("attempt")["error.type"] == "replica_lost"
+
+
 async def test_a_refusal() -> None:
     """An answer of ours has the error's code: as a failure of the server if it is one."""
     traces = kept()
