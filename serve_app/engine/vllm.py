@@ -1,6 +1,7 @@
 """How is vLLM's own OpenAI server run inside a replica, without a socket?"""
 
 import asyncio
+import logging
 import time
 import warnings
 from collections.abc import AsyncGenerator, Mapping
@@ -13,6 +14,7 @@ from serve_app.engine import (
     asgi,
     demands,
     grammars,
+    log_handlers,
     response_ids,
     response_parts,
     stream_errors,
@@ -50,6 +52,8 @@ class VllmServer:
         that is not in effect.
         """
         # Imported here: only a replica needs vLLM, and its import takes seconds.
+        with log_handlers.kept_open(logging.getLogger("ray.serve")):
+            import vllm.logger  # noqa: F401
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.entrypoints.launchers.api_server.app_state import init_app_state
         from vllm.entrypoints.launchers.app import build_app
