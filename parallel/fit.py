@@ -35,12 +35,15 @@ class Needs:
     """Weights of the draft head, if there is one."""
     kv_bytes_per_token: int
     """Of the cache, the draft head's own layers included."""
+    output_copy_bytes: int = 0
+    """Of the FP8 copy of the output layer that the head may choose from."""
 
     @property
     def rows(self) -> list[Row]:
         """Everything but the cache."""
         head = [Row("draft head", self.draft.total_bytes)] if self.draft else []
-        return [*self.weights.rows, *head, Row("activations and graphs", ENGINE_OVERHEAD_BYTES)]
+        copy = [Row("output layer in FP8", self.output_copy_bytes)] if self.output_copy_bytes else []
+        return [*self.weights.rows, *head, *copy, Row("activations and graphs", ENGINE_OVERHEAD_BYTES)]
 
 
 def needs(
@@ -50,17 +53,20 @@ def needs(
     cache_format: CacheFormat,
     *,
     head: ModelShape | None = None,
+    fp8_output: bool = False,
     mla: bool = True,
 ) -> Needs:
     """What an engine keeps, with a draft head of that shape; ValueError if the model cannot be divided so.
 
-    `mla` is that of `memory.kv_bytes_per_token`.
+    `fp8_output`: whether the head chooses from an FP8 copy of the output layer. `mla` is that of
+    `memory.kv_bytes_per_token`.
     """
     return Needs(
         plan,
         rank_weight_bytes(shape, weight_format, plan),
         rank_weight_bytes(head, weight_format, plan) if head else None,
         sum(kv_bytes_per_token(one, plan, cache_format, mla=mla) for one in (shape, head) if one),
+        shape.vocab * shape.hidden // plan.tp if fp8_output else 0,
     )
 
 

@@ -59,6 +59,7 @@ def _fit(settings: Settings, pool_name: str) -> Fit:
         pool.plan,
         _cache_format(pool, weight_format),
         head=draft_shape(settings, pool_name),
+        fp8_output=pool.speculation is not None and pool.speculation.fp8_output,
         mla=settings.engine_environment(pool_name).get("VLLM_MLA_DISABLE") != "1",
     )
     tokens = None

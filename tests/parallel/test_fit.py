@@ -76,6 +76,17 @@ def test_a_draft_head_takes_weights_and_cache() -> None:
     assert drafting[1] < plain[1]
 
 
+@pytest.mark.parametrize("tp", [1, 2])
+def test_an_output_layer_in_fp8_takes_a_byte_an_element(tp: int) -> None:
+    """Of each rank's part of the vocabulary."""
+    plan, shape = ParallelPlan(tp=tp), MISTRAL_SMALL_4
+    without, copied = (
+        needs(shape, WeightFormat.FP8, plan, CacheFormat.BF16, fp8_output=copy) for copy in (False, True)
+    )
+    more = sum(row.num_bytes for row in copied.rows) - sum(row.num_bytes for row in without.rows)
+    assert more == 131_072 * 4096 // tp
+
+
 def test_weights_that_do_not_fit() -> None:
     """Needed and there, in one line, and how much is missing."""
     with pytest.raises(DoesNotFitError, match=r"needs 115.6 GiB .*, 72.9 GiB are there") as caught:

@@ -113,6 +113,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         f"{T}: engine.scheduler_cls='a.B' needs speculation.adapt=false, which uses it",
     ),
     (
+        {f"{T}.speculation": {"draft": "e", "fp8_output": True}, f"{T}.engine": {"additional_config": {}}},
+        f"{T}: engine.additional_config={{}} needs speculation.fp8_output=false, which uses it",
+    ),
+    (
         {"ingress.auth": {"open": True, "keys_file": "keys.yaml"}},
         "ingress.auth: open=True and keys_file='keys.yaml' exclude each other",
     ),

@@ -7,7 +7,7 @@ import pytest
 
 from parallel.engine_arguments import NAMES
 from parallel.speculation import Adapt
-from parallel.vllm_plugin import EXPERT_COUNTER
+from parallel.vllm_plugin import EXPERT_COUNTER, FP8_DRAFT_OUTPUT
 from serve_app.config import PROJECT_ROOT, parse
 from serve_app.engine.arguments import NO_FETCHING, engine_arguments
 from serve_app.engine.draft_length import SCHEDULER
@@ -94,6 +94,15 @@ def adaptive(changes: dict[str, Any]) -> dict[str, Any]:
     ]
     assert isinstance(told, dict)
     return told
+
+
+def test_the_output_layer_in_fp8() -> None:
+    """It reaches the plugin beside the settings of an adapting draft length; without it nothing is said."""
+    both = arguments({f"{T}.speculation": {"draft": "e", "adapt": True, "fp8_output": True}})
+    assert both["additional_config"].keys() == {"draft_length", FP8_DRAFT_OUTPUT}
+    alone = arguments({f"{T}.speculation": {"draft": "e", "fp8_output": True}})
+    assert alone["additional_config"] == {FP8_DRAFT_OUTPUT: True}
+    assert "additional_config" not in arguments({f"{T}.speculation": {"draft": "e"}})
 
 
 def test_the_number_of_draft_tokens_adapts() -> None:
