@@ -1,12 +1,13 @@
 """Plans: what they say, what is refused, and the serve file that each server starts from."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import yaml
 
 from serve_app.engine.upstream.words import merged
-from tests.bench.plan import Loop, Plan, Server, read
+from tests.bench.plan import Loop, Plan, Server, Stream, load_of, read
 
 PLANS = sorted((Path(__file__).parent / "plans").glob("*.yaml"))
 LOOP = Loop(concurrency=1, requests=1)
@@ -44,6 +45,14 @@ def test_a_change_reaches_the_serve_file(tmp_path: Path) -> None:
     assert (tmp_path / "bench-target" / "params.json").exists()
 
 
+def test_a_load_with_a_rate_is_a_stream() -> None:
+    """It takes what it needs of what all loads of a plan begin with, and comes back from a results file."""
+    load = load_of({"prompt_tokens": 64, "answer_tokens": 32, "rate_per_s": 2, "duration_s": 9, "high": 0.25})
+    assert load == Stream(rate_per_s=2, duration_s=9, high=0.25, prompt_tokens=64)
+    assert [(kind.effort, kind.share) for kind in load.mix.kinds] == [("none", 0.75), ("high", 0.25)]
+    assert load_of(asdict(load)) == load
+
+
 def test_none_takes_a_key_away() -> None:
     """A setting of the serve file can be left out; what is not named stays."""
     assert merged({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": None}}) == {"a": {"c": 2}, "d": 3}
@@ -63,6 +72,7 @@ def test_none_takes_a_key_away() -> None:
             [{"name": "s", "kind": "fixed", "pools": {"p": {}}, "loads": [{"clients": 1}]}],
             "a load has no clients",
         ),
+        ([{"name": "s", "kind": "fixed", "pools": {"p": {}, "q": {}}, "loads": []}], "has one pool, not 2"),
         (
             [
                 {
