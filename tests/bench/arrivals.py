@@ -65,6 +65,17 @@ class Mix:
         times = accumulate(random.expovariate(rate) for _ in repeat(None))
         return list(self._arrivals(_until(times, duration_s)))
 
+    def square(self, low: float, high: float, period_s: float, duration_s: float) -> list[Arrival]:
+        """Requests that come independently, in turn `low` and `high` a second for half a period each."""
+        if not 0 <= low <= high:
+            raise ValueError(f"low={low:g} must be from 0 to high={high:g}")
+        keeps = Random(f"low {self.seed}")
+        return [
+            arrival
+            for arrival in self.poisson(high, duration_s)
+            if arrival.at_s % period_s >= period_s / 2 or keeps.random() < low / high
+        ]
+
     def at_once(self, number: int) -> list[Arrival]:
         """So many requests without a time of their own, for a closed loop."""
         return list(self._arrivals(repeat(0.0, number)))

@@ -26,7 +26,7 @@ import aiohttp
 
 from parallel.machine import clocks, machine
 from tests.bench.arrivals import Arrival, Kind, Mix, dealt
-from tests.bench.outcomes import Aim, Outcome, Reading, summary, table
+from tests.bench.outcomes import Aim, Outcome, Reading, error_of, summary, table
 
 START_S = 2.0
 """From starting the processes to the first request."""
@@ -46,6 +46,8 @@ class Load:
     """Of one request."""
     limit_s: float | None = None
     """When a closed loop is broken off; what is not answered by then has failed."""
+    key: str | None = None
+    """Of the tenant who asks."""
     starts_at: float = 0.0
     """By time.time, the same for all processes; at once if it is past."""
 
@@ -101,6 +103,7 @@ def run(load: Load) -> list[Outcome]:
 
 async def _run(load: Load) -> list[Outcome]:
     headers = {"content-type": "application/json"}
+    headers |= {"authorization": f"Bearer {load.key}"} if load.key else {}
     connector = aiohttp.TCPConnector(limit=0)
     await asyncio.sleep(max(0.0, load.starts_at - time.time()))
     began = time.perf_counter()
@@ -113,11 +116,14 @@ async def _run(load: Load) -> list[Outcome]:
 
         async def client(arrivals: Iterable[Arrival]) -> list[Outcome]:
             ends_s = began + load.limit_s if load.limit_s else inf
-            return [
-                await _ask(session, load, arrival, began, ends_s)
-                for arrival in arrivals
-                if time.perf_counter() < ends_s
-            ]
+            outcomes: list[Outcome] = []
+            for arrival in arrivals:
+                if outcomes:  # who was refused comes back when it is told to
+                    await asyncio.sleep(min(outcomes[-1].retry_after_s, ends_s - time.perf_counter()))
+                if time.perf_counter() >= ends_s:
+                    break
+                outcomes.append(await _ask(session, load, arrival, began, ends_s))
+            return outcomes
 
         if load.concurrency is None:
             return list(await asyncio.gather(*map(timely, load.arrivals)))
@@ -130,14 +136,16 @@ async def _ask(
     session: aiohttp.ClientSession, load: Load, arrival: Arrival, began: float, ends_s: float = inf
 ) -> Outcome:
     path, headers, body = load.mix.request(arrival, load.model)
-    reading, pool, error = Reading(), None, None
+    reading, pool, error, retry_after_s = Reading(), None, None, 0.0
     sent_s = time.perf_counter() - began
     try:
         timeout = aiohttp.ClientTimeout(total=min(load.timeout_s, ends_s - time.perf_counter()))
         async with session.post(load.url + path, data=body, headers=headers, timeout=timeout) as answer:
             pool = answer.headers.get("x-venturi-pool")
             if answer.status != 200:
-                error = f"{answer.status}: {(await answer.text())[:200]}"
+                retry_after_s = float(answer.headers.get("retry-after", 0))
+                message, reading.code = error_of(await answer.read())
+                error = f"{answer.status}: {message}"
             async for part in answer.content.iter_any():
                 reading.feed(part, time.perf_counter() - began)
     except (aiohttp.ClientError, TimeoutError, OSError) as failure:
@@ -158,6 +166,8 @@ async def _ask(
         num_events=reading.num_events,
         pool=pool,
         error=error,
+        code=reading.code,
+        retry_after_s=retry_after_s,
     )
 
 

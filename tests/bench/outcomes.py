@@ -1,18 +1,31 @@
 """What became of the requests: how many were good, how fast were they, and what went wrong?"""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tests.bench.load import percentile
 
 PERCENTS = (50, 90, 99)
+End = Literal["answered", "refused", "broken off", "given up", "lost"]
+"""Refused with an error before the first token, or broken off with one after it; given up by its client
+when its time was up; lost without a word."""
 
 _TEXT = re.compile(rb'"(?:content|reasoning|text)":"[^"]')
 _USAGE = re.compile(rb'"completion_tokens":(\d+)')
-_ERROR = re.compile(rb'"error":\{.*?"message":"([^"]{0,200})')
+
+
+def error_of(text: bytes) -> tuple[str, str | None]:
+    """Return what an error says, and its code if it has OpenAI's shape."""
+    try:
+        error = json.loads(text)["error"]
+        message, _, code = str(error["message"]), error["type"], error["code"]
+    except (ValueError, KeyError, TypeError):
+        return text[:200].decode(errors="replace"), None
+    return message[:200], None if code is None else str(code)
 
 
 class Reading:
@@ -27,6 +40,9 @@ class Reading:
         self.num_tokens: int | None = None
         """What the server says that it wrote."""
         self.error: str | None = None
+        """What an error event said."""
+        self.code: str | None = None
+        """Of the error, if it has OpenAI's shape."""
         self.is_complete = False
         self._rest = b""
 
@@ -40,8 +56,8 @@ class Reading:
                 self.num_events += 1
             if found := _USAGE.search(event):
                 self.num_tokens = int(found[1])
-            if found := _ERROR.search(event):
-                self.error = found[1].decode(errors="replace")
+            if event.startswith(b'data: {"error"'):
+                self.error, self.code = error_of(event.removeprefix(b"data: "))
             self.is_complete = self.is_complete or event.strip() == b"data: [DONE]"
 
 
@@ -61,6 +77,19 @@ class Outcome:
     pool: str | None = None
     """Who served it, if that is said."""
     error: str | None = None
+    code: str | None = None
+    """Of the error, if it came in OpenAI's shape; without one a request that failed is lost."""
+    retry_after_s: float = 0.0
+    """When to come back, as the server says."""
+
+    @property
+    def end(self) -> "End":
+        """How it ended."""
+        if self.error is None:
+            return "answered"
+        if self.code is None:
+            return "given up" if self.error.startswith("TimeoutError") else "lost"
+        return "refused" if self.first_s is None else "broken off"
 
     @property
     def first_token_s(self) -> float | None:

@@ -24,6 +24,18 @@ def test_poisson() -> None:
     assert max(arrival.answer_tokens for arrival in arrivals) <= 1600
 
 
+def test_square() -> None:
+    """Half of each period at one rate, half at the other, and the same again for the same seed."""
+    mix = Mix(KINDS, seed=1)
+    arrivals = mix.square(low=5, high=50, period_s=20, duration_s=400)
+    in_low = [arrival for arrival in arrivals if arrival.at_s % 20 < 10]
+    assert len(in_low) / 200 == pytest.approx(5, rel=0.1)
+    assert (len(arrivals) - len(in_low)) / 200 == pytest.approx(50, rel=0.05)
+    assert arrivals == mix.square(5, 50, 20, 400)
+    with pytest.raises(ValueError, match="low=9 must be from 0 to high=5"):
+        mix.square(9, 5, 20, 400)
+
+
 def test_seed() -> None:
     """The same seed is the same load, down to the last byte; another is another."""
     mix = Mix(KINDS, seed=1)

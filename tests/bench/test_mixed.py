@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +31,8 @@ class Server:
         body = await request.json()
         self.asked.append((request.path, body | {"header": request.headers.get("x-reasoning-effort")}))
         if self.refuses:
-            return web.json_response({"error": {"message": "full"}}, status=503)
+            full = {"message": "full", "type": "x", "code": "queue_full"}
+            return web.json_response({"error": full}, status=503, headers={"retry-after": "0.2"})
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         response = web.StreamResponse(headers={"x-venturi-pool": "throughput"})
@@ -120,13 +122,22 @@ def test_processes(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"), [("breaks", "8 x the stream broke off"), ("refuses", '8 x 503: {"e')]
+    ("fault", "said"), [("breaks", "8 x the stream broke off"), ("refuses", "8 x 503: full")]
 )
 def test_faults(server: Server, fault: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A server that fails is no crash, but counted, and the command says so."""
     setattr(server, fault, True)
     assert mixed.main(given(server, "--concurrency", "2", "--requests", "8")) == 1
     assert said in capsys.readouterr().out
+
+
+def test_who_is_refused_comes_back_when_told(server: Server) -> None:
+    """A client of a closed loop waits for as long as the server says."""
+    server.refuses = True
+    began_s = time.perf_counter()
+    mixed.main(given(server, "--concurrency", "1", "--requests", "4", "--high", "0"))
+    assert len(server.asked) == 4
+    assert time.perf_counter() - began_s >= 3 * 0.2
 
 
 def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:

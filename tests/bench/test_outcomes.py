@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.bench.outcomes import Aim, Outcome, Reading, summary, table
+from tests.bench.outcomes import Aim, Outcome, Reading, error_of, summary, table
 
 ROLE = b'data: {"choices":[{"delta":{"role":"assistant","content":""}}]}\n\n'
 TEXT = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
@@ -10,7 +10,7 @@ THOUGHT = b'data: {"choices":[{"delta":{"reasoning":"a","reasoning_content":"a"}
 COMPLETION = b'data: {"choices":[{"text":"a"}]}\n\n'
 USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":17,"total_tokens":20}}\n\n'
 DONE = b"data: [DONE]\n\n"
-BROKEN = b'data: {"error":{"message":"engine died","type":"x"}}\n\n'
+BROKEN = b'data: {"error":{"message":"engine died","type":"x","code":"replica_lost"}}\n\n'
 
 
 def read(*parts: bytes) -> Reading:
@@ -32,7 +32,38 @@ def test_reading(text: bytes) -> None:
 def test_reading_an_error() -> None:
     """An error event is kept, and the stream is not taken for whole."""
     reading = read(TEXT, BROKEN)
-    assert (reading.error, reading.is_complete) == ("engine died", False)
+    assert (reading.error, reading.code, reading.is_complete) == ("engine died", "replica_lost", False)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (b'{"error": {"message": "full", "type": "x", "param": null, "code": 503}}', ("full", "503")),
+        (b'{"error": {"message": "full", "type": "x", "code": null}}', ("full", None)),
+        (b'{"error": {"message": "full"}}', ('{"error": {"message": "full"}}', None)),
+        (b'{"error": "full"}', ('{"error": "full"}', None)),
+        (b"<html>", ("<html>", None)),
+    ],
+)
+def test_errors_of_openais_shape(text: bytes, wanted: tuple[str, str | None]) -> None:
+    """What has no message, type and code is kept as it is."""
+    assert error_of(text) == wanted
+
+
+@pytest.mark.parametrize(
+    ("first_s", "error", "code", "end"),
+    [
+        (0.5, None, None, "answered"),
+        (None, "503: full", "queue_full", "refused"),
+        (0.5, "engine died", "replica_lost", "broken off"),
+        (0.5, "the stream broke off", None, "lost"),
+        (None, "ServerDisconnectedError: ", None, "lost"),
+        (0.5, "TimeoutError: ", None, "given up"),
+    ],
+)
+def test_ends(first_s: float | None, error: str | None, code: str | None, end: str) -> None:
+    """A request that fails is lost unless the server says why."""
+    assert Outcome("none", 0, 0, 1, 5, first_s=first_s, error=error, code=code).end == end
 
 
 def outcome(effort: str, sent_s: float, first_s: float, last_s: float, error: str | None = None) -> Outcome:

@@ -10,6 +10,7 @@ import pytest
 
 from serve_app.local import LocalSystem
 from tests.e2e.metrics import total, wait_until
+from tests.e2e.replicas import replica_of
 
 pytestmark = [pytest.mark.engine, pytest.mark.e2e]
 
@@ -19,13 +20,6 @@ BODY = {
     "reasoning_effort": "high",
     "temperature": 0,
 }
-
-
-def replica_of(system: LocalSystem, pool: str) -> psutil.Process:
-    """Return the process of the pool's one replica."""
-    found = [p for p in system.processes() if f"ServeReplica:venturi:{pool}" in " ".join(p.cmdline())]
-    assert len(found) == 1, found
-    return found[0]
 
 
 def healthy(http: httpx.Client, pool: str) -> int:
