@@ -15,14 +15,7 @@ from serve_app.engine.traits import step_tables, traits
 from serve_app.router.prediction import GUESS
 from serve_app.router.replicas import Promise, Scale
 from serve_app.rules import Targets
-from serve_app.types import (
-    QUEUED_REQUESTS,
-    QUEUED_TOKENS,
-    SCALING_COUNTS,
-    SCALING_MEANS,
-    Queued,
-    ReplicaReport,
-)
+from serve_app.types import SCALING_COUNTS, SCALING_MEANS, SCALING_QUEUE, ReplicaReport
 
 POLICY = "serve_app.autoscaling:TargetPolicy"
 LOOK_BACK_S = 15.0
@@ -62,7 +55,7 @@ class TargetPolicy:
         """Return the number of replicas, and no state."""
         metrics = context.aggregated_metrics or {}
         current, num_requests = context.target_num_replicas, context.total_num_requests
-        return self._scale.wanted(current, num_requests, _reports(metrics), _queued(metrics)), {}
+        return self._scale.wanted(current, num_requests, _reports(metrics), _num_queued(metrics)), {}
 
 
 def policy_arguments(settings: Settings, pool_name: str) -> dict[str, Any]:
@@ -94,9 +87,6 @@ def _reports(metrics: Mapping[str, Mapping[Any, float]]) -> list[ReplicaReport]:
     return [ReplicaReport(str(replica), **values) for replica, values in said.items()]
 
 
-def _queued(metrics: Mapping[str, Mapping[Any, float]]) -> Queued:
-    """Return what waits at the ingress: all replicas say the same, unless one has not heard of late."""
-    num_requests, prompt_tokens = (
-        round(max(metrics.get(name, {}).values(), default=0)) for name in (QUEUED_REQUESTS, QUEUED_TOKENS)
-    )
-    return Queued(num_requests, prompt_tokens)
+def _num_queued(metrics: Mapping[str, Mapping[Any, float]]) -> int:
+    """Return how many wait at the ingress: all replicas say the same, unless one has not heard of late."""
+    return round(max(metrics.get(SCALING_QUEUE, {}).values(), default=0))

@@ -177,24 +177,12 @@ class ReplicaReport:
         return 1.0 + sum(self.acceptance[: self.draft_tokens])
 
 
-@dataclass(frozen=True, slots=True)
-class Queued:
-    """Requests that wait at the ingress for a place in one pool."""
-
-    num_requests: int = 0
-    prompt_tokens: int = 0
-    """Of all of them, estimated."""
-
-    def __add__(self, other: "Queued") -> "Queued":
-        return Queued(self.num_requests + other.num_requests, self.prompt_tokens + other.prompt_tokens)
-
-
 SCALING_MEANS = ("per_token_s", "batch_size", "prefill_s", "prefill_mean_tokens", "answer_tokens")
 """Fields of a report whose mean over a pool's replicas tells how many of them it needs,"""
 SCALING_COUNTS = ("prefill_tokens", "draft_tokens")
 """and those that tell it as whole numbers."""
-QUEUED_REQUESTS, QUEUED_TOKENS = "queued_requests", "queued_tokens"
-"""What every replica of a pool repeats of what waits at the ingress, under these names."""
+SCALING_QUEUE = "num_queued"
+"""Under this name every replica repeats how many requests wait at the ingress for the pool."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, 
 from ray.serve.handle import DeploymentHandle
 
 from serve_app.errors import PoolBusy, ReplicaFailed, ReplicaLost
-from serve_app.types import Call, Head, Queued, ReplicaReport
+from serve_app.types import Call, Head, ReplicaReport
 
 logger = logging.getLogger("ray.serve")
 
@@ -47,9 +47,9 @@ class HandleBackend:
         self._streaming = handle.options(method_name="call", stream=True)
         self._waking: asyncio.Task[None] | None = None
 
-    async def reports(self, queued: Queued) -> Sequence[ReplicaReport | None]:
+    async def reports(self, num_queued: int) -> Sequence[ReplicaReport | None]:
         """Ask every running replica: None for one silent for REPORT_TIMEOUT_S, nothing for a dead one."""
-        answers = await ask_all(self._handle, "report", REPORT_TIMEOUT_S, self._ingress, queued)
+        answers = await ask_all(self._handle, "report", REPORT_TIMEOUT_S, self._ingress, num_queued)
         known = (a if isinstance(a, ReplicaReport) else None for a in answers if not isinstance(a, RayError))
         return list(known)
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
-from serve_app.types import Call, Head, Queued, ReplicaReport
+from serve_app.types import Call, Head, ReplicaReport
 
 
 class ReplicaStream(Protocol):
@@ -28,10 +28,10 @@ class ReplicaStream(Protocol):
 class Backend(Protocol):
     """The replicas of one pool."""
 
-    async def reports(self, queued: Queued) -> Sequence[ReplicaReport | None]:
+    async def reports(self, num_queued: int) -> Sequence[ReplicaReport | None]:
         """Ask every replica for its report: None for one that is there but did not answer in time.
 
-        `queued`: what waits here for the pool, which its replicas are told.
+        `num_queued`: requests that wait here for the pool, which its replicas are told.
         """
         ...
 

@@ -17,16 +17,7 @@ from serve_app.engine import readiness
 from serve_app.engine.ingress_queues import IngressQueues
 from serve_app.engine.vllm import VllmServer
 from serve_app.errors import EngineDead, ReplicaFailed
-from serve_app.types import (
-    QUEUED_REQUESTS,
-    QUEUED_TOKENS,
-    SCALING_COUNTS,
-    SCALING_MEANS,
-    Call,
-    Head,
-    Queued,
-    ReplicaReport,
-)
+from serve_app.types import SCALING_COUNTS, SCALING_MEANS, SCALING_QUEUE, Call, Head, ReplicaReport
 
 logger = logging.getLogger("ray.serve")
 
@@ -113,21 +104,20 @@ class EngineReplica:
         if self._server.errored:
             raise EngineDead(f"replica {self._id}: the engine has errored")
 
-    async def report(self, ingress: str, queued: Queued) -> ReplicaReport:
-        """Say what this replica is doing now to an `ingress` replica, which says what waits there."""
+    async def report(self, ingress: str, num_queued: int) -> ReplicaReport:
+        """Say what this replica is doing now, to an `ingress` replica where `num_queued` requests wait."""
         now_s = time.monotonic()
-        self._queues.note(ingress, queued, now_s)
-        elsewhere = self._queues.total(now_s, without=ingress)
-        return replace(self._report(), num_queued_elsewhere=elsewhere.num_requests)
+        self._queues.note(ingress, num_queued, now_s)
+        return replace(self._report(), num_queued_elsewhere=self._queues.total(now_s, without=ingress))
 
     def _report(self) -> ReplicaReport:
         return self._server.report(self._id, self._num_ongoing, self._is_draining)
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Tell Serve what the pool's number of replicas is decided by; Serve asks only where it scales."""
-        report, queued = self._report(), self._queues.total(time.monotonic())
+        report = self._report()
         known = {name: getattr(report, name) for name in (*SCALING_MEANS, *SCALING_COUNTS)}
-        known |= {QUEUED_REQUESTS: queued.num_requests, QUEUED_TOKENS: queued.prompt_tokens}
+        known[SCALING_QUEUE] = self._queues.total(time.monotonic())
         return {name: float(value) for name, value in known.items() if value is not None}
 
     def reconfigure(self, user_config: Mapping[str, Any]) -> None:

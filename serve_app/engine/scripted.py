@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from serve_app.types import Call, Head, Queued, ReplicaReport
+from serve_app.types import Call, Head, ReplicaReport
 
 Step = Head | bytes | Exception | float
 """Yield it (Head, bytes), raise it, or sleep that many seconds."""
@@ -56,14 +56,14 @@ class ScriptedBackend:
     calls: list[tuple[str, Call]] = field(default_factory=list)
     streams: list[ScriptedStream] = field(default_factory=list)
     on_reports: Callable[[], None] = lambda: None
-    told: Queued | None = None
-    """What waits for the pool, as its replicas were told last."""
+    told: int | None = None
+    """How many wait for the pool, as its replicas were told last."""
     num_wakes: int = 0
 
-    async def reports(self, queued: Queued) -> Sequence[ReplicaReport | None]:
+    async def reports(self, num_queued: int) -> Sequence[ReplicaReport | None]:
         """Report every replica."""
         self.on_reports()
-        self.told = queued
+        self.told = num_queued
         loads = {name: ReplicaReport(name, self.num_ongoing.get(name, 0)) for name in self.replicas}
         return [*(loads | self.said).values(), *[None] * self.num_silent]
 

@@ -12,7 +12,7 @@ from serve_app import tracing
 from serve_app.engine.protocol import Backend, ReplicaStream
 from serve_app.errors import ApiError, ReplicaLost
 from serve_app.pools.breaker import Breaker
-from serve_app.types import Call, Head, PoolSnapshot, Queued, ReplicaSnapshot
+from serve_app.types import Call, Head, PoolSnapshot, ReplicaSnapshot
 
 
 @dataclass
@@ -98,8 +98,8 @@ class Pool:
     clock: Callable[[], float] = time.monotonic
     on_refresh: Callable[[], None] = lambda: None
     """Called when reports have arrived."""
-    queued: Callable[[], Queued] = Queued
-    """Says what waits here for a place in it."""
+    num_queued: Callable[[], int] = lambda: 0
+    """Says how many wait here for a place in it."""
     _held: Counter[str] = field(default_factory=Counter)
     """Leases by replica."""
     _breakers: dict[str, Breaker] = field(default_factory=dict)
@@ -134,7 +134,7 @@ class Pool:
         While some replica is silent, nobody can tell which of those known it is: they are kept, and age.
         What a report does not count yet of this observer's own leases is counted on top of it.
         """
-        reports = await self.backend.reports(self.queued())
+        reports = await self.backend.reports(self.num_queued())
         now = self.clock()
         kept = self._replicas if None in reports else {}
         heard = {

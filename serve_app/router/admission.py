@@ -24,7 +24,7 @@ from serve_app.errors import (
 from serve_app.router.admission_queue import AdmissionQueue, Waiting
 from serve_app.router.drain_rate import DrainRate
 from serve_app.router.policy import Policy
-from serve_app.types import Decision, PoolSnapshot, Queued, RequestFeatures
+from serve_app.types import Decision, PoolSnapshot, RequestFeatures
 
 T = TypeVar("T")
 
@@ -126,11 +126,6 @@ class Admission(Generic[T]):
             if num := here + pool.num_queued_elsewhere:
                 ahead[pool.name] = num
         return ahead
-
-    def queued(self, pool: str) -> Queued:
-        """Return what waits for a place in the pool."""
-        queue = self.queues[pool]
-        return Queued(len(queue), sum(one.features.prompt_tokens for one in queue))
 
     def retry_after_s(self, pool: str, now_s: float) -> int:
         """Return in how many seconds who waits for the pool now will have had a place, by its drain rate."""

@@ -120,7 +120,7 @@ class Router:
         self._budget = RetryBudget(policy.rules.admission.retry_share)
         for name, pool in directory.pools.items():
             pool.on_refresh = partial(self._refreshed, name)
-            pool.queued = partial(admission.queued, name)
+            pool.num_queued = partial(len, admission.queues[name])
 
     async def run(self) -> None:
         """Keep the view of the pools fresh, for ever."""

@@ -4,6 +4,13 @@ A number is tried by dividing among so many replicas what the pool has to do, an
 request would see (`prediction.py`). Waiting begins all at once, when the last place is taken, and a replica
 takes minutes to start: so margins are in load. A pool grows when it would miss a target if it had a margin
 more to do than now. It gets, and shrinks to, as many replicas as keep all targets with two margins more.
+
+What waits at the ingress is to be served within DRAIN_S. By Little's law that takes
+
+    num_queued * stay_s / DRAIN_S                  stay_s: how long a request has its place
+
+places more, and never more than one for each. Taken for requests under way, what gathers while a replica
+starts would ask for many more replicas than the load needs once it is gone.
 """
 
 from collections.abc import Sequence
@@ -11,11 +18,12 @@ from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 from parallel.step_table import StepTable
-from serve_app.router.prediction import GUESS, Forecast, mean, predict
+from serve_app.router.prediction import GUESS, Forecast, Outlook, mean, predict
 from serve_app.rules import Targets
-from serve_app.types import SCALING_MEANS, PoolSnapshot, Prediction, Queued, ReplicaReport, ReplicaSnapshot
+from serve_app.types import SCALING_MEANS, PoolSnapshot, Prediction, ReplicaReport, ReplicaSnapshot
 
-NOTHING_QUEUED = Queued()
+DRAIN_S = 60.0
+"""How soon what waits at the ingress should have been served."""
 
 
 class Promise(NamedTuple):
@@ -39,20 +47,16 @@ class Scale:
     """The margin: what the pool has to do now is taken for 1 - this of what it may have."""
 
     def wanted(
-        self,
-        current: int,
-        num_requests: float,
-        reports: Sequence[ReplicaReport],
-        queued: Queued = NOTHING_QUEUED,
+        self, current: int, num_requests: float, reports: Sequence[ReplicaReport], num_queued: int = 0
     ) -> int:
         """Return how many replicas the pool should have, which has or will soon have `current`.
 
-        `num_requests`: sent to replicas and not ended; `reports`: of the replicas that there are; `queued`:
-        what waits for a place in the pool, and has not been sent.
+        `num_requests`: sent to replicas and not ended; `reports`: of the replicas that there are;
+        `num_queued`: requests that wait for a place in the pool.
         """
         typical = _typical(reports)
-        num_requests += queued.num_requests
-        waiting_tokens = queued.prompt_tokens + sum(report.prefill_tokens for report in reports)
+        waiting_tokens = sum(report.prefill_tokens for report in reports)
+        num_requests += num_queued * min(1.0, self._stay_s(typical) / DRAIN_S)
 
         def enough(margins: int) -> int:
             times = (1 - self.hysteresis) ** -margins
@@ -74,15 +78,25 @@ class Scale:
                 num_ongoing=round(num_requests / number),
                 prefill_tokens=round(waiting_tokens / number),
             )
+            if num_requests > number * self.max_num_seqs:
+                continue
             if all(p.targets.met(one) for p, one in zip(promises, self._seen(share), strict=True)):
                 return self._within(number if num_requests else 0)
         return self.most
 
     def _seen(self, report: ReplicaReport) -> list[Prediction]:
         """Return what a request of each promise would see at such a replica."""
-        pool = PoolSnapshot("-", frozenset(), (ReplicaSnapshot(report),), max_num_seqs=self.max_num_seqs)
-        (outlook,) = Forecast(self.table).outlooks(pool)
+        outlook = self._outlook(report)
         return [predict(outlook, 0, promise.answer_tokens) for promise in self.promises]
+
+    def _stay_s(self, typical: ReplicaReport) -> float:
+        """Return how long a request has its place where all are taken."""
+        full = replace(typical, num_ongoing=self.max_num_seqs - 1)
+        return self._outlook(full).turn_s * self.max_num_seqs
+
+    def _outlook(self, report: ReplicaReport) -> Outlook:
+        pool = PoolSnapshot("-", frozenset(), (ReplicaSnapshot(report),), max_num_seqs=self.max_num_seqs)
+        return Forecast(self.table).outlooks(pool)[0]
 
     def _within(self, number: int) -> int:
         return max(self.least, min(self.most, number))

@@ -26,7 +26,7 @@ from serve_app.simulator.ingress import Ingress, KnownPool
 from serve_app.simulator.pool import SimulatedPool
 from serve_app.simulator.record import Outcome, Record, refusal
 from serve_app.simulator.scenario import Autoscaling, Closed, Failure, Scenario
-from serve_app.types import Queued, RequestFeatures
+from serve_app.types import RequestFeatures
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ class Simulation:
             known = ingress.pools[name]
             for engine in pool.engines.values():
                 known.hear(engine, self._now_s)
-            known.queued_elsewhere(sum(one.queued(name).num_requests for one in others))
+            known.queued_elsewhere(sum(len(one.queues[name]) for one in others))
         for name in self._pools:
             self._look(ingress, name)
         self._at(self._now_s + self._scenario.router.report_period_s, partial(self._observe, ingress))
@@ -275,8 +275,8 @@ class Simulation:
             rules.hysteresis,
         )
         reports = [engine.report() for engine in pool.engines.values()]
-        queued = sum((one.admission.queued(traits.name) for one in self._ingress), Queued())
-        return scale.wanted(there, num_ongoing, reports, queued)
+        num_queued = sum(len(one.admission.queues[traits.name]) for one in self._ingress)
+        return scale.wanted(there, num_ongoing, reports, num_queued)
 
 
 def simulate(scenario: Scenario, progress: Callable[[int], object] = lambda _: None) -> Result:

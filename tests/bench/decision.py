@@ -30,7 +30,7 @@ from serve_app.engine.scripted import OK, ScriptedBackend
 from serve_app.pools.pool import Pool
 from serve_app.router.policy import Policy
 from serve_app.rules import Rules, Targets
-from serve_app.types import Block, Call, Effort, PoolSnapshot, Queued, ReplicaReport, RequestFeatures
+from serve_app.types import Block, Call, Effort, PoolSnapshot, ReplicaReport, RequestFeatures
 from tests.bench.load import percentile
 from tests.bench.overhead import RESULTS, circumstances
 
@@ -124,7 +124,7 @@ class Reports(ScriptedBackend):
         super().__init__({report.replica: OK for report in given})
         self._given = given
 
-    async def reports(self, queued: Queued) -> list[ReplicaReport]:
+    async def reports(self, num_queued: int) -> list[ReplicaReport]:
         """Report every replica."""
         return list(self._given)
 

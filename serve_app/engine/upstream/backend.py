@@ -17,7 +17,7 @@ from serve_app.engine.upstream.health import Health
 from serve_app.engine.upstream.link import Link, Unreachable, max_model_len
 from serve_app.engine.upstream.speed import Speed
 from serve_app.errors import PoolBusy
-from serve_app.types import Call, Head, Queued, ReplicaReport
+from serve_app.types import Call, Head, ReplicaReport
 
 logger = logging.getLogger("ray.serve")
 
@@ -49,8 +49,8 @@ class UpstreamBackend:
         self._probe: asyncio.Task[None] | None = None
         self._last_trouble: str | None = None
 
-    async def reports(self, queued: Queued) -> Sequence[ReplicaReport | None]:
-        """Report what has been seen of the server; None while it is not there. It has no use for `queued`."""
+    async def reports(self, num_queued: int) -> Sequence[ReplicaReport | None]:
+        """Report what has been seen of the server; None while it is not there. Nobody scales it."""
         self._look_if_due()
         health, speed = self._server.health, self._server.speed
         if not health.is_there:

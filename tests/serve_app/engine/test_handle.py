@@ -14,7 +14,7 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, 
 from serve_app.engine import handle
 from serve_app.engine.handle import HandleBackend, HandleStream
 from serve_app.errors import ApiError, EngineDead, PoolBusy, ReplicaFailed, ReplicaLost
-from serve_app.types import Call, Head, Queued, ReplicaReport
+from serve_app.types import Call, Head, ReplicaReport
 from tests.serve_app.samples import CALL
 
 
@@ -161,9 +161,6 @@ class Handle:
         return Response(Head(200))
 
 
-WAITING = Queued(3, 120)
-
-
 def fail() -> object:
     """Fail as a replica that has died."""
     raise ActorDiedError
@@ -173,12 +170,12 @@ async def test_one_bad_replica_does_not_hide_the_others(monkeypatch: pytest.Monk
     """A replica that has died is left out; one that hangs for REPORT_TIMEOUT_S seconds is told apart."""
     monkeypatch.setattr(handle, "REPORT_TIMEOUT_S", 0.05)
     fake: Any = Handle(lambda: ReplicaReport("a", 1), fail, lambda: None, lambda: ReplicaReport("d", 2))
-    assert await HandleBackend(fake, "i1").reports(WAITING) == [
+    assert await HandleBackend(fake, "i1").reports(3) == [
         ReplicaReport("a", 1),
         None,
         ReplicaReport("d", 2),
     ]
-    assert fake.asked == ["report", "i1", WAITING]
+    assert fake.asked == ["report", "i1", 3]
 
 
 async def test_metrics_of_those_that_answer() -> None:
@@ -197,7 +194,7 @@ async def test_experts_of_those_that_know() -> None:
 async def test_a_deployment_without_replicas() -> None:
     """A deployment that failed to start has no reports, and is not an error."""
     fake: Any = Handle(unavailable=True)
-    assert await HandleBackend(fake, "i1").reports(WAITING) == []
+    assert await HandleBackend(fake, "i1").reports(3) == []
 
 
 async def test_open_pins_the_replica() -> None:

@@ -9,10 +9,8 @@ from serve_app.engine.ingress_queues import IngressQueues
 from serve_app.engine.replica import EngineReplica
 from serve_app.engine.scripted import ScriptedStream, Step
 from serve_app.errors import EngineDead, ReplicaFailed
-from serve_app.types import Call, Head, Queued, ReplicaReport
+from serve_app.types import Call, Head, ReplicaReport
 from tests.serve_app.samples import CALL
-
-EMPTY = ("i1", Queued())
 
 
 class Server:
@@ -61,9 +59,9 @@ async def test_an_answer_is_signed_and_counted() -> None:
     replica = Replica(Server(Head(200), b"a", b"b"))
     stream = replica.call(CALL)
     assert await anext(stream) == Head(200).signed("r1", b"a")
-    assert await replica.report(*EMPTY) == ReplicaReport("r1", 1)
+    assert await replica.report("i1", 0) == ReplicaReport("r1", 1)
     assert [item async for item in stream] == [b"b"]
-    assert await replica.report(*EMPTY) == ReplicaReport("r1", 0)
+    assert await replica.report("i1", 0) == ReplicaReport("r1", 0)
 
 
 async def test_an_answer_given_up_is_not_ongoing() -> None:
@@ -77,7 +75,7 @@ async def test_an_answer_given_up_is_not_ongoing() -> None:
     with pytest.raises(ReplicaFailed, match=r"^ZeroDivisionError: in vLLM$") as raised:
         [item async for item in replica.call(CALL)]
     assert isinstance(raised.value.__cause__, ZeroDivisionError)
-    assert await replica.report(*EMPTY) == ReplicaReport("r1", 0)
+    assert await replica.report("i1", 0) == ReplicaReport("r1", 0)
 
 
 @pytest.mark.parametrize(
@@ -114,15 +112,11 @@ async def test_an_engine_that_dies_in_a_stream(kind: bytes, is_dead: bool) -> No
 async def test_what_serve_scales_by() -> None:
     """Serve gets numbers only: what was measured, nothing for what was not, and what all ingresses said."""
     replica = Replica(Server())
-    nothing = {"prefill_tokens": 0.0, "draft_tokens": 0.0, "queued_requests": 0.0, "queued_tokens": 0.0}
+    nothing = {"prefill_tokens": 0.0, "draft_tokens": 0.0, "num_queued": 0.0}
     assert await replica.record_autoscaling_stats() == nothing
-    for said in (Queued(9, 900), Queued(3, 100)):
-        await replica.report("i1", said)
-    await replica.report("i2", Queued(1, 50))
-    assert await replica.record_autoscaling_stats() == nothing | {
-        "queued_requests": 4.0,
-        "queued_tokens": 150.0,
-    }
+    for ingress, num_queued in (("i1", 9), ("i1", 3), ("i2", 1)):
+        await replica.report(ingress, num_queued)
+    assert await replica.record_autoscaling_stats() == nothing | {"num_queued": 4.0}
 
 
 async def test_draining() -> None:
@@ -130,7 +124,7 @@ async def test_draining() -> None:
     replica = Replica(Server())
     for is_draining in (True, False):
         replica.reconfigure({"draining": is_draining})
-        assert await replica.report(*EMPTY) == ReplicaReport("r1", is_draining=is_draining)
+        assert await replica.report("i1", 0) == ReplicaReport("r1", is_draining=is_draining)
 
 
 @pytest.mark.parametrize("given", [{"draining": 1}, {"drain": True}, {"draining": True, "x": 1}, {}])

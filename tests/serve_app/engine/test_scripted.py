@@ -7,7 +7,7 @@ import pytest
 from serve_app.engine.protocol import Backend
 from serve_app.engine.scripted import OK, ScriptedBackend, ScriptedStream
 from serve_app.errors import ReplicaLost
-from serve_app.types import Head, Queued, ReplicaReport
+from serve_app.types import Head, ReplicaReport
 from tests.serve_app.samples import CALL
 
 
@@ -28,7 +28,7 @@ async def test_backend() -> None:
     """A backend reports what it was given, and keeps each call and its stream."""
     scripted = ScriptedBackend({"a": OK, "b": OK}, num_ongoing={"b": 2}, texts={"a": b"x 1"}, loads={"a": {}})
     backend: Backend = scripted
-    assert await backend.reports(Queued()) == [ReplicaReport("a", 0), ReplicaReport("b", 2)]
+    assert await backend.reports(0) == [ReplicaReport("a", 0), ReplicaReport("b", 2)]
     assert await backend.metrics() == [("a", b"x 1")]
     assert await backend.experts() == [("a", {})]
     stream = backend.open("b", CALL)

@@ -11,14 +11,14 @@ import pytest
 from serve_app.engine.scripted import OK, ScriptedBackend
 from serve_app.pools.directory import Directory
 from serve_app.pools.pool import Pool
-from serve_app.types import Effort, PoolSnapshot, Queued, ReplicaReport
+from serve_app.types import Effort, PoolSnapshot, ReplicaReport
 from tests.serve_app.samples import cancel, until
 
 
 class Hanging(ScriptedBackend):
     """A pool whose replicas never report."""
 
-    async def reports(self, queued: Queued) -> Sequence[ReplicaReport]:
+    async def reports(self, num_queued: int) -> Sequence[ReplicaReport]:
         """Hang."""
         await asyncio.Event().wait()
         raise AssertionError("unreachable")

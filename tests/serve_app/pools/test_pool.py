@@ -5,7 +5,7 @@ import pytest
 from serve_app.engine.scripted import OK, ScriptedBackend, Step
 from serve_app.errors import ReplicaLost
 from serve_app.pools.pool import Lease, Pool
-from serve_app.types import Effort, PoolSnapshot, Queued, ReplicaReport, ReplicaSnapshot
+from serve_app.types import Effort, PoolSnapshot, ReplicaReport, ReplicaSnapshot
 from tests.serve_app.samples import CALL, Clock, gather, head
 
 TRAITS = PoolSnapshot("throughput", frozenset({Effort.NONE}), max_num_seqs=64)
@@ -206,12 +206,14 @@ async def test_a_second_head_is_a_fault_of_ours() -> None:
     assert pool.num_leases == 0
 
 
-async def test_replicas_hear_what_waits(pool: Pool, backend: ScriptedBackend) -> None:
-    """With each round of reports they are told what waits for the pool at that moment."""
-    for number in (4, 0):
-        pool.queued = lambda number=number: Queued(number, 10 * number)  # type: ignore[misc]
+async def test_replicas_hear_how_many_wait(pool: Pool, backend: ScriptedBackend) -> None:
+    """With each round of reports they are told how many wait for the pool at that moment."""
+    waiting = [1, 2, 3]
+    pool.num_queued = lambda: len(waiting)
+    for number in (3, 2):
         await pool.refresh()
-        assert backend.told == Queued(number, 10 * number)
+        assert backend.told == number
+        waiting.pop()
 
 
 async def test_what_waits_elsewhere(pool: Pool, backend: ScriptedBackend) -> None:
@@ -224,7 +226,7 @@ async def test_what_waits_elsewhere(pool: Pool, backend: ScriptedBackend) -> Non
 async def test_a_length_that_only_the_replica_knows(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where settings do not say how much a pool reads, the least of what its replicas say counts."""
 
-    async def reports(_: Queued) -> list[ReplicaReport | None]:
+    async def reports(_: int) -> list[ReplicaReport | None]:
         return [ReplicaReport("a", max_model_len=4096), ReplicaReport("b", max_model_len=2048), None]
 
     monkeypatch.setattr(pool.backend, "reports", reports)

@@ -7,7 +7,7 @@ import pytest
 from parallel.step_table import StepTable, straight
 from serve_app.router.replicas import Promise, Scale
 from serve_app.rules import Targets
-from serve_app.types import Queued, ReplicaReport
+from serve_app.types import ReplicaReport
 
 TABLE = StepTable((straight({1: 0.01, 10: 0.01, 100: 0.1}),), 0.1, 1e-4)
 """A token takes 10 ms up to ten requests, then a millisecond for each."""
@@ -77,13 +77,18 @@ def test_prompts_that_wait() -> None:
     assert wanted(WAIT, 1, 5, prefill_tokens=40_000) == 7
 
 
-def test_what_waits_for_a_place() -> None:
-    """Requests and prompts at the ingress are to be served like those that replicas have."""
-    reports = [ReplicaReport("0", prefill_tokens=10_000)]
-    for scale in (WAIT, PACE):
-        assert scale.wanted(1, 20, reports, Queued(60, 0)) == scale.wanted(1, 80, reports)
-        more = [ReplicaReport("0", prefill_tokens=40_000)]
-        assert scale.wanted(1, 20, reports, Queued(0, 30_000)) == scale.wanted(1, 20, more)
+@pytest.mark.parametrize("scale", [WAIT, PACE])
+def test_what_waits_for_a_place(scale: Scale) -> None:
+    """It is to be served within a minute: six answers of 10 s one after the other are one place."""
+    short, long = ([ReplicaReport("0", answer_tokens=tokens)] for tokens in (100.0, 10_000.0))
+    assert scale.wanted(1, 20, short, 360) == scale.wanted(1, 80, short)
+    assert scale.wanted(1, 20, long, 60) == scale.wanted(1, 80, long), "and never more than one for each"
+
+
+def test_places_for_all() -> None:
+    """However long a request may wait, there are places for all that have to be served at once."""
+    patient = replace(WAIT, promises=(Promise(Targets(ttft_s=100.0), 100),))
+    assert wanted(patient, 1, 150) == 3
 
 
 def test_what_no_number_can_keep() -> None:

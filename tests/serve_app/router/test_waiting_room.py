@@ -10,7 +10,7 @@ from serve_app.engine.scripted import ScriptedStream
 from serve_app.errors import DeadlineUnreachable, Displaced, QueueFull
 from serve_app.router.dispatch import Answer
 from serve_app.rules import Rules
-from serve_app.types import Call, Effort, Queued, RequestFeatures
+from serve_app.types import Call, Effort, RequestFeatures
 from tests.serve_app.samples import CALL, System, cancel, gather, head, system, until
 
 NONE, HIGH = RequestFeatures(Effort.NONE), RequestFeatures(Effort.HIGH)
@@ -48,21 +48,18 @@ async def test_it_waits_until_a_place_is_free() -> None:
     assert parts.num_leases() == FREE
 
 
-async def test_replicas_hear_what_waits() -> None:
-    """What has no place yet is told to the replicas of its pool, for Serve to scale by."""
+async def test_replicas_hear_how_many_wait() -> None:
+    """Those that have no place yet are told to the replicas of their pool, for Serve to scale by."""
     parts = await one_place()
-    first = await asked(parts)
-    others = [await asked(parts, replace(NONE, prompt_tokens=number)) for number in (100, 20)]
+    first, *others = [await asked(parts) for _ in range(3)]
     await parts.refresh()
-    assert {name: backend.told for name, backend in parts.backends.items()} == {
-        "throughput": Queued(2, 120),
-        "latency": Queued(),
-    }
-    for task in (*others, first):
+    told = {name: backend.told for name, backend in parts.backends.items()}
+    assert told == {"throughput": 2, "latency": 0}
+    for task in others:
         await cancel(task)
     first.result().release()
     await parts.refresh()
-    assert parts.backends["throughput"].told == Queued()
+    assert parts.backends["throughput"].told == 0
 
 
 async def test_a_place_that_a_report_tells_of() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from serve_app.config import parse
 from serve_app.engine.upstream import UpstreamBackend
-from serve_app.types import Call, Queued
+from serve_app.types import Call
 from tests.serve_app.samples import Clock, args, until
 
 Step = bytes | float | asyncio.Event | None
@@ -152,7 +152,7 @@ async def connected(
     pool = {"efforts": [], "upstream": upstream(scripted, **settings)}
     backend = UpstreamBackend(parse(args({"pools.overflow": pool})), "overflow", clock or Clock())
     try:
-        await backend.reports(Queued())
+        await backend.reports(0)
         assert backend._probe
         await backend._probe
         yield backend

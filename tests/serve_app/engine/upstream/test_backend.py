@@ -10,7 +10,7 @@ import pytest
 
 from serve_app.engine.upstream import UpstreamBackend
 from serve_app.errors import PoolBusy, ReplicaLost
-from serve_app.types import Call, Head, Queued, ReplicaReport
+from serve_app.types import Call, Head, ReplicaReport
 from tests.serve_app.engine.upstream.server import (
     DONE,
     chat,
@@ -40,7 +40,7 @@ async def ask(backend: UpstreamBackend, call: Call) -> tuple[Head, bytes]:
 
 async def report(backend: UpstreamBackend) -> ReplicaReport:
     """Return the server's report."""
-    (one,) = await backend.reports(Queued())
+    (one,) = await backend.reports(0)
     assert one is not None
     return one
 
@@ -171,17 +171,17 @@ async def test_a_server_that_is_away() -> None:
         assert (await report(backend)).max_model_len == 4096
         server.models = whole({}, status="500 Oh no")
         clock.now_s += 6
-        await backend.reports(Queued())
+        await backend.reports(0)
         assert backend._probe
         await backend._probe
-        assert await backend.reports(Queued()) == [None]
+        assert await backend.reports(0) == [None]
         server.models = whole({"data": []})
         clock.now_s += 1
-        await backend.reports(Queued())
+        await backend.reports(0)
         await backend._probe
         assert await report(backend)
     async with connected(server) as backend:  # nobody listens any more
-        assert await backend.reports(Queued()) == [None]
+        assert await backend.reports(0) == [None]
         with pytest.raises(ReplicaLost, match=r"cannot be reached: ConnectError"):
             await ask(backend, chat())
 
@@ -198,7 +198,7 @@ async def test_a_key_from_a_file(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         await ask(backend, chat())
         file.write_text("sk-two\n")
         clock.now_s += 6
-        await backend.reports(Queued())
+        await backend.reports(0)
         assert backend._probe
         await backend._probe
         await ask(backend, chat())
@@ -216,7 +216,7 @@ async def test_a_key_that_is_not_there(
     """Without its key the server is not asked, and the log names the variable."""
     monkeypatch.delenv("SOME_KEY", raising=False)
     async with serving([whole(ANSWER)]) as server, connected(server, key_env="SOME_KEY") as backend:
-        assert await backend.reports(Queued()) == [None]
+        assert await backend.reports(0) == [None]
         assert not server.probes
     assert "$SOME_KEY has no key in it" in caplog.text
 

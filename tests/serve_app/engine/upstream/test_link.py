@@ -6,7 +6,6 @@ import pytest
 
 from serve_app.engine.upstream.link import max_model_len
 from serve_app.errors import ReplicaLost
-from serve_app.types import Queued
 from tests.serve_app.engine.upstream.server import (
     DONE,
     chat,
@@ -29,11 +28,11 @@ async def test_certificates_are_verified(tmp_path: Path, caplog: pytest.LogCaptu
         async with connected(server, url=url, ca_file=str(tmp_path / "server.pem")) as backend:
             assert (await ask(backend, chat()))[0].status == 200
         async with connected(server, url=url) as backend:
-            assert await backend.reports(Queued()) == [None]
+            assert await backend.reports(0) == [None]
             with pytest.raises(ReplicaLost, match="cannot be reached: ConnectError"):
                 await ask(backend, chat())
         async with connected(server, url=url, ca_file=str(tmp_path / "none.pem")) as backend:
-            assert await backend.reports(Queued()) == [None]
+            assert await backend.reports(0) == [None]
     assert len(server.requests) == 1
     assert "none.pem': No such file or directory" in caplog.text
 
@@ -74,7 +73,7 @@ async def test_whether_it_is_there(models: bytes, is_there: bool) -> None:
     async with serving([whole(ANSWER)]) as server:
         server.models = models
         async with connected(server) as backend:
-            assert (await backend.reports(Queued()) != [None]) is is_there
+            assert (await backend.reports(0) != [None]) is is_there
 
 
 @pytest.mark.parametrize(
