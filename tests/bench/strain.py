@@ -51,6 +51,7 @@ SEED = 1
 STRAINED = "latency"
 """The pool that stands still and is drained: its work can go to the other one."""
 STANDSTILL_S = 2.0
+WARM_UP_S = 5.0
 HELD_TO = 4
 MEASURED, FLOODING = "quiet", "flood"
 NEW_KEYS_S = 2.0
@@ -116,6 +117,7 @@ class Strain:
         with httpx.Client(
             base_url=system.file.url, timeout=60, headers={"authorization": f"Bearer vk-{MEASURED}"}
         ) as http:
+            self._phase("warm-up", Mix(KINDS, SEED + 3).poisson(rates.steady, WARM_UP_S))
             mix = Mix(KINDS, SEED)
             yield self._phase("wave", mix.square(rates.low, rates.high, phase_s, 2 * phase_s))
             steady = mix.poisson(rates.steady, phase_s)
