@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-import re
+import secrets
 import socket
 import subprocess
 import sys
@@ -18,10 +18,10 @@ import httpx
 import psutil
 import yaml
 
-from parallel.engine_log import last_words
 from serve_app.config import PROJECT_ROOT, process_environment
 from serve_app.errors import StartError
 from serve_app.serve_file import ServeFile
+from serve_app.start_progress import Progress
 
 MARK = "VENTURI_LOCAL_RUN"
 """An environment variable that every process of one local system inherits, and nothing else has."""
@@ -32,8 +32,6 @@ STOP_PATIENCE_S = 10.0
 RAY_SERVE_SETTINGS = {
     # Ray would run its workers, and so the engines, behind everything else on the machine.
     "RAY_worker_niceness": "0",
-    # A token in the user's home, where any `ray.init()` leaves one, would lock us out of Ray's REST API.
-    "RAY_AUTH_MODE": "disabled",
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(sys.executable).with_name("venturi-haproxy")),
     # Behind HAProxy an ingress replica would stay 30 s longer, for load balancers that are not here.
@@ -61,6 +59,8 @@ class LocalSystem:
     dashboard_port: int = 8265
     say: Callable[[str], None] = print
     ray_serve_settings: dict[str, str] = field(default_factory=lambda: dict(RAY_SERVE_SETTINGS))
+    ray_token: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
+    """Without it nobody gets in: Ray listens on every address of the machine, and runs what it is given."""
     _run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     _ray: "subprocess.Popen[bytes] | None" = None
     _ray_output: IO[bytes] | None = None
@@ -81,26 +81,26 @@ class LocalSystem:
     def start(self, timeout_s: float = 600.0) -> None:
         """Start Ray, deploy the file and wait until every pool takes traffic. Raises StartError."""
         self._refuse_taken_ports()
-        self._progress("starting Ray")
+        self.progress("starting Ray")
         self._start_ray()
         self._until(self._dashboard_is_up, "Ray's dashboard", timeout_s=120.0)
-        self._progress(f"deploying {self.file.path}")
+        self.progress(f"deploying {self.file.path}")
         tree = yaml.safe_load(self.file.path.read_text())
-        answer = httpx.put(f"{self.dashboard_url}/api/serve/applications/", json=tree, timeout=60.0)
+        answer = self.ask_ray("PUT", "/api/serve/applications/", json=tree, timeout=60.0)
         if answer.status_code != 200:
             raise StartError(f"Ray Serve refused {self.file.path}: {answer.text}")
-        self._until(_Progress(self).is_running, "the pools", timeout_s)
+        self._until(Progress(self).is_running, "the pools", timeout_s)
         self._until(self._is_ready, "the ingress", timeout_s=60.0)
-        self._progress(f"ready at {self.file.url}")
+        self.progress(f"ready at {self.file.url}")
 
     def stop(self) -> None:
         """Stop everything this object started; kill by id what does not go by itself."""
         if self._ray is None:
             return
-        self._progress("stopping")
+        self.progress("stopping")
         with contextlib.suppress(httpx.HTTPError):
             # Engines that are asked leave nothing behind; nobody waits for those that take long.
-            httpx.delete(f"{self.dashboard_url}/api/serve/applications/", timeout=STOP_PATIENCE_S / 2)
+            self.ask_ray("DELETE", "/api/serve/applications/", timeout=STOP_PATIENCE_S / 2)
         ray, self._ray = self._ray, None
         ray.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -116,7 +116,12 @@ class LocalSystem:
         if self._folder:
             self._folder.cleanup()
         left = [p.pid for p in self.processes()]
-        self._progress(f"stopped; processes left: {left or 'none'}")
+        self.progress(f"stopped; processes left: {left or 'none'}")
+
+    def ask_ray(self, method: str, path: str, **given: Any) -> httpx.Response:
+        """Return the answer of Ray's REST API. Raises httpx.HTTPError."""
+        headers = {"authorization": f"Bearer {self.ray_token}"}
+        return httpx.request(method, self.dashboard_url + path, headers=headers, **given)
 
     def processes(self) -> Iterator[psutil.Process]:
         """Yield every live process of this system, wherever it was forked."""
@@ -139,6 +144,7 @@ class LocalSystem:
             *("--dashboard-host=127.0.0.1", "--node-ip-address=127.0.0.1", "--log-color=false"),
         ]
         env = process_environment() | self._of_this_run() | self.ray_serve_settings | {MARK: self._run_id}
+        env |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.ray_token}
         env.pop("RAY_ADDRESS", None)
         self._ray_output = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
         # Its own session: a Ctrl-C in the terminal reaches this process alone, which stops the rest in order.
@@ -195,82 +201,22 @@ class LocalSystem:
         return self._ray_output.read().decode(errors="replace").strip()[-2000:]
 
     def _dashboard_is_up(self) -> bool:
-        return _get(f"{self.dashboard_url}/api/serve/applications/") is not None
+        return self.applications() is not None
+
+    def applications(self) -> dict[str, Any] | None:
+        """Return what Serve says of its applications, by name, or None while nobody answers."""
+        with contextlib.suppress(httpx.HTTPError):
+            answer = self.ask_ray("GET", "/api/serve/applications/", timeout=10.0)
+            if answer.status_code == 200:
+                found: dict[str, Any] = answer.json()["applications"]
+                return found
+        return None
 
     def _is_ready(self) -> bool:
-        return _get(f"{self.file.url}/ready") is not None
-
-    def _progress(self, what: str) -> None:
-        self.say(f"{time.monotonic() - self._began_s:6.1f} s  {what}")
-
-
-@dataclass
-class _Progress:
-    """Says what has changed since it was asked last; now and then also that nothing has."""
-
-    system: LocalSystem
-    heartbeat_s: float = 10.0
-    _said: dict[str, str] = field(default_factory=dict)
-    _troubles: dict[str, list[str]] = field(default_factory=dict)
-    _said_at_s: float = field(default_factory=time.monotonic)
-
-    def is_running(self) -> bool:
-        state = _get(f"{self.system.dashboard_url}/api/serve/applications/")
-        for app in (state or {}).get("applications", {}).values():
-            for name, deployment in app["deployments"].items():
-                replicas = [replica["state"].lower() for replica in deployment["replicas"]]
-                self._say(name, ", ".join(replicas) or deployment["status"].lower().replace("_", " "))
-                self._say_trouble(name, deployment["message"])
-            if app["status"] == "DEPLOY_FAILED":
-                raise StartError(f"the application did not start: {_reason(app)}")
-            if app["status"] == "RUNNING":
-                return True
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"{self.file.url}/ready", timeout=10.0).status_code == 200
         return False
 
-    def _say_trouble(self, name: str, message: str) -> None:
-        """Pass on the last line of a traceback that Serve reports; it tries again by itself."""
-        last = message.strip().splitlines()[-1:]
-        if "Traceback" in message and self._troubles.get(name) != last:
-            self._troubles[name] = last
-            self.system._progress(f"{name}: {last[0]}")
-
-    def _say(self, name: str, state: str) -> None:
-        now = time.monotonic()
-        if self._said.get(name) != state:
-            self.system._progress(f"{name}: {state}")
-            self._said[name] = state
-        elif state != "running" and now - self._said_at_s > self.heartbeat_s:
-            words = self._of_engine(name)
-            self.system._progress(f"{name}: still {state}{f'; its engine: {words}' if words else ''}")
-        else:
-            return
-        self._said_at_s = now
-
-    def _of_engine(self, deployment: str) -> str:
-        """Return what an engine of the deployment wrote last, wherever Ray has it write."""
-        replica = re.compile(rf"ServeReplica:[^:\s]+:{re.escape(deployment)}(?![\w-])")
-        for process in self.system.processes():
-            with contextlib.suppress(psutil.Error, OSError):
-                parent = process.parent()
-                if "EngineCore" in _title(process) and parent and replica.search(_title(parent)):
-                    logs = [Path(f"/proc/{process.pid}/fd/{fd}").resolve(strict=True) for fd in (1, 2)]
-                    return last_words(max(logs, key=lambda log: log.stat().st_mtime))
-        return ""
-
-
-def _title(process: psutil.Process) -> str:
-    return " ".join(process.cmdline())
-
-
-def _reason(app: dict[str, Any]) -> str:
-    messages = [app["message"], *(d["message"] for d in app["deployments"].values())]
-    return "\n".join(m for m in messages if m)
-
-
-def _get(url: str) -> dict[str, Any] | None:
-    """Return the JSON at `url`, or None while there is none."""
-    try:
-        answer = httpx.get(url, timeout=10.0)
-    except httpx.HTTPError:
-        return None
-    return answer.json() if answer.status_code == 200 else None
+    def progress(self, what: str) -> None:
+        """Say it, with the seconds since the start."""
+        self.say(f"{time.monotonic() - self._began_s:6.1f} s  {what}")

@@ -25,7 +25,10 @@ def up(file: ServeFile) -> None:
             else:
                 _ask_once_at_each_effort(file)
             print(
-                f"\nServing at {file.url}/v1  (dashboard: {system.dashboard_url}).  Ctrl-C stops everything."
+                f"\nServing at {file.url}/v1  (dashboard: {system.dashboard_url}).  "
+                "Ctrl-C stops everything.\n"
+                "The dashboard, and every ray command, asks for this token:\n"
+                f"  export RAY_AUTH_MODE=token RAY_AUTH_TOKEN={system.ray_token}"
             )
             system.watch()
         except KeyboardInterrupt:

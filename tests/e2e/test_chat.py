@@ -199,7 +199,8 @@ def test_ready_and_health(http: httpx.Client) -> None:
 def test_dashboard_shows_the_deployments_healthy(system: LocalSystem) -> None:
     """Ray's dashboard and its REST API show the application and each deployment healthy."""
     assert httpx.get(system.dashboard_url).status_code == 200
-    apps = httpx.get(f"{system.dashboard_url}/api/serve/applications/").json()["applications"]
+    apps = system.applications()
+    assert apps is not None
     deployments = apps["venturi"]["deployments"]
     assert {name: d["status"] for name, d in deployments.items()} == dict.fromkeys(
         ("ingress", "throughput", "latency"), "HEALTHY"

@@ -22,7 +22,7 @@ def named(system: LocalSystem, name: str) -> int:
 def test_ray_dies_hard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray killed at once leaves HAProxy with its port; stopping ends it, and its files are gone too.
 
-    Also: Ray comes up for a user who has a token for Ray, which its REST API would ask for.
+    Also: Ray lets nobody in without the run's own token, and comes up for a user who has another one.
     """
     monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
     tree = yaml.safe_load((PROJECT_ROOT / "deploy/local.yaml").read_text())
@@ -34,7 +34,8 @@ def test_ray_dies_hard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with LocalSystem(serve_file.load(path), dashboard_port=free_port()) as system:
         system._start_ray()
         system._until(system._dashboard_is_up, "Ray's dashboard", timeout_s=120.0)
-        answer = httpx.put(f"{system.dashboard_url}/api/serve/applications/", json=bare, timeout=60)
+        assert httpx.get(f"{system.dashboard_url}/api/serve/applications/", timeout=60).status_code == 401
+        answer = system.ask_ray("PUT", "/api/serve/applications/", json=bare, timeout=60)
         assert answer.status_code == 200, answer.text
         wait_until(lambda: named(system, "haproxy.cfg") == 1, timeout_s=60)
         assert system._folder is not None

@@ -58,7 +58,7 @@ def test_every_documented_metric_is_there(http: httpx.Client) -> None:
 
 def test_what_ray_lists_has_what_is_asked_of_ray(system: LocalSystem) -> None:
     """Prometheus finds Ray's agents where the scrape configuration says."""
-    [group] = httpx.get(f"{system.dashboard_url}/api/prometheus/sd").raise_for_status().json()
+    [group] = system.ask_ray("GET", "/api/prometheus/sd").raise_for_status().json()
     wanted = {name for _, query in queries() for name in asked(query, "ray_")}
     assert wanted
 

@@ -19,6 +19,7 @@ from serve_app.config import parse
 from serve_app.errors import StartError
 from serve_app.local import LocalSystem
 from serve_app.serve_file import ServeFile
+from serve_app.start_progress import Progress
 from tests.serve_app.samples import args
 
 
@@ -105,7 +106,7 @@ def state(app: str, message: str = "", **deployments: list[str]) -> dict[str, An
         name: {"status": "UPDATING", "message": "", "replicas": [{"state": s} for s in states]}
         for name, states in deployments.items()
     }
-    return {"applications": {"venturi": {"status": app, "message": message, "deployments": told}}}
+    return {"venturi": {"status": app, "message": message, "deployments": told}}
 
 
 def test_progress_says_what_changed(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
@@ -113,7 +114,7 @@ def test_progress_says_what_changed(monkeypatch: pytest.MonkeyPatch, free: int) 
     said: list[str] = []
     states: list[dict[str, Any] | None] = [
         None,
-        {"applications": {}},
+        {},
         state("DEPLOYING", throughput=[]),
         state("DEPLOYING", throughput=["STARTING"], latency=["STARTING"]),
         state("DEPLOYING", throughput=["STARTING"], latency=["STARTING"]),
@@ -121,8 +122,8 @@ def test_progress_says_what_changed(monkeypatch: pytest.MonkeyPatch, free: int) 
         state("RUNNING", throughput=["RUNNING", "RUNNING"], latency=["RUNNING"]),
     ]
     rest = iter(states)
-    monkeypatch.setattr(local, "_get", lambda url: next(rest))
-    progress = local._Progress(system(said, free))
+    monkeypatch.setattr(LocalSystem, "applications", lambda self: next(rest))
+    progress = Progress(system(said, free))
     assert [progress.is_running() for _ in states] == [False] * 6 + [True]
     assert [line.split(" s  ")[1] for line in said] == [
         "throughput: updating",
@@ -137,8 +138,8 @@ def test_progress_says_what_changed(monkeypatch: pytest.MonkeyPatch, free: int) 
 def test_progress_says_that_it_still_lives(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     """When nothing has changed for a while, that is said too."""
     said: list[str] = []
-    monkeypatch.setattr(local, "_get", lambda url: state("DEPLOYING", throughput=["STARTING"]))
-    progress = local._Progress(system(said, free), heartbeat_s=-1)
+    monkeypatch.setattr(LocalSystem, "applications", lambda self: state("DEPLOYING", throughput=["STARTING"]))
+    progress = Progress(system(said, free), heartbeat_s=-1)
     for _ in range(2):
         assert not progress.is_running()
     assert [line.split(" s  ")[1] for line in said] == ["throughput: starting", "throughput: still starting"]
@@ -160,14 +161,14 @@ def test_progress_says_what_an_engine_says(
 ) -> None:
     """The engine's own bar is passed on, of the deployment whose replica started it."""
     said: list[str] = []
-    monkeypatch.setattr(local, "_get", lambda url: state("DEPLOYING", fast=["STARTING"]))
+    monkeypatch.setattr(LocalSystem, "applications", lambda self: state("DEPLOYING", fast=["STARTING"]))
     running = system(said, free)
     title = "ray::ServeReplica:venturi:fast.initialize_and_get_metadata"
     replica = [sys.executable, "-c", REPLICA.format(said=LOADING), title, str(tmp_path / "log")]
     env = os.environ | {local.MARK: running._run_id}
     with subprocess.Popen(replica, stdin=subprocess.PIPE, env=env) as process:
         try:
-            progress = local._Progress(running, heartbeat_s=-1)
+            progress = Progress(running, heartbeat_s=-1)
             wanted = "Loading safetensors checkpoint shards:  50% Completed | 1/2"
             while progress._of_engine("fast") != wanted:
                 assert process.poll() is None
@@ -181,9 +182,11 @@ def test_progress_says_what_an_engine_says(
 
 def test_progress_of_a_failure(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     """An application that failed ends the wait, with what Ray Serve says of it."""
-    monkeypatch.setattr(local, "_get", lambda url: state("DEPLOY_FAILED", "tp=3 does not divide 32"))
+    monkeypatch.setattr(
+        LocalSystem, "applications", lambda self: state("DEPLOY_FAILED", "tp=3 does not divide 32")
+    )
     with pytest.raises(StartError, match=r"the application did not start: tp=3 does not divide 32"):
-        local._Progress(system([], free)).is_running()
+        Progress(system([], free)).is_running()
 
 
 def test_patience(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
@@ -194,5 +197,7 @@ def test_patience(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
 
 
 def test_nobody_there(free: int) -> None:
-    """An address where nobody listens has nothing to tell yet."""
-    assert local._get(f"http://127.0.0.1:{free}/ready") is None
+    """Addresses where nobody listens have nothing to tell yet."""
+    nothing = system([], free, free)
+    assert nothing.applications() is None
+    assert not nothing._is_ready()
