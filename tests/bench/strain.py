@@ -180,8 +180,8 @@ class Strain:
             tree = deepcopy(self.tree)
             changed = {"name": STRAINED, "user_config": {"draining": is_draining}}
             tree["applications"][0]["deployments"] = [changed]
-            url = f"{self.parts.system.dashboard_url}/api/serve/applications/"
-            httpx.put(url, json=tree, timeout=60).raise_for_status()
+            answer = self.parts.system.ask_ray("PUT", "/api/serve/applications/", json=tree, timeout=60)
+            answer.raise_for_status()
             took_s = wait_until(lambda wanted=is_draining: self._drains(http) is wanted, 60)  # type: ignore[misc]
             say(f"pool {STRAINED} {'drains' if is_draining else 'is back'}, {took_s:.1f} s after it was told")
 

@@ -1,8 +1,10 @@
 """Does a system go down without leaving a process behind, also when Ray does not help?"""
 
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 import yaml
 
@@ -16,7 +18,11 @@ pytestmark = pytest.mark.e2e
 
 def named(system: LocalSystem, name: str) -> int:
     """Return how many processes of the system have `name` in their command line."""
-    return sum(name in " ".join(process.cmdline()) for process in system.processes())
+    found = 0
+    for process in system.processes():
+        with suppress(psutil.NoSuchProcess):  # it may end in between
+            found += name in " ".join(process.cmdline())
+    return found
 
 
 def test_ray_dies_hard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
