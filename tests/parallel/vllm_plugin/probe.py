@@ -1,15 +1,18 @@
 """Which fixes does a process have after vLLM loaded its plugins? Run as a script; prints a line of JSON.
 
-`in_effect` by the name of the fix, `platform`, `vision_error` (null if vLLM's Pixtral can be imported) and
-`policy_error` (null if the configuration takes our policy for placing experts).
+`in_effect` by the name of the fix, `platform`, `vision_error` (null if vLLM's Pixtral can be imported),
+`policy_error` (null if the configuration takes our policy for placing experts), and `routings`: the simulated
+ones that vLLM knows, and those that it knows once the environment names one of ours.
 """
 
 import importlib
 import json
+import os
 
 from vllm.platforms import current_platform
 from vllm.plugins import load_general_plugins
 
+from parallel.vllm_plugin import register
 from parallel.vllm_plugin.fixes import FIXES
 
 
@@ -35,6 +38,16 @@ def policy_error() -> str | None:
     return None
 
 
+def routings() -> tuple[list[str], list[str]]:
+    """The names of simulated routings: as vLLM comes up, and with one of ours in the environment."""
+    from vllm.model_executor.layers.fused_moe.router.routing_simulator_router import RoutingSimulator
+
+    before = list(RoutingSimulator._routing_strategies)
+    os.environ["VLLM_MOE_ROUTING_SIMULATION_STRATEGY"] = "venturi_zipf"
+    register()
+    return before, list(RoutingSimulator._routing_strategies)
+
+
 if __name__ == "__main__":
     load_general_plugins()
     load_general_plugins()  # as vLLM may
@@ -44,5 +57,6 @@ if __name__ == "__main__":
         "platform": type(current_platform).__name__,
         "vision_error": vision_error(),
         "policy_error": policy_error(),
+        "routings": routings(),  # last: it registers the fixes, also where vLLM may not
     }
     print(json.dumps(found))

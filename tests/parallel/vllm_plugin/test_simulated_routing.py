@@ -1,13 +1,12 @@
 """Simulated routing has the distribution that it says, and reaches vLLM when it is named."""
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
-from parallel.vllm_plugin.simulated_routing import BLOCK_TOKENS, Sticky, Zipf
+from parallel.vllm_plugin.simulated_routing import BLOCK_TOKENS, PREFIX, Sticky, Zipf
 
 TOKENS, EXPERTS, TOP_K = 20_000, 128, 4
 LOGITS = torch.zeros(TOKENS, EXPERTS)
@@ -48,16 +47,8 @@ def test_sticky() -> None:
     assert counts.max() < 1.5 * counts.min()
 
 
-@pytest.mark.parametrize("name", ["", "venturi_zipf"])
-def test_registered(name: str) -> None:
+def test_registered(probe: Callable[[bool], Any]) -> None:
     """Only where the environment names one of ours."""
-    code = (
-        "from parallel.vllm_plugin import register\nregister()\nimport sys\n"
-        "at = 'vllm.model_executor.layers.fused_moe.router.routing_simulator_router'\n"
-        "print(*(sys.modules[at].RoutingSimulator._routing_strategies if at in sys.modules else ()))"
-    )
-    environment = os.environ | {"VLLM_MOE_ROUTING_SIMULATION_STRATEGY": name}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
-    assert ("venturi_zipf venturi_sticky" in done.stdout) == bool(name)
+    before, named = probe(True)["routings"]
+    assert not any(name.startswith(PREFIX) for name in before)
+    assert {"venturi_zipf", "venturi_sticky"} <= set(named)
