@@ -13,7 +13,7 @@ def run_as_ranks(num_ranks: int, check: Callable[[int], None]) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.spawn(_one_rank, args=(num_ranks, port, check), nprocs=num_ranks)
+    mp.start_processes(_one_rank, args=(num_ranks, port, check), nprocs=num_ranks, start_method="forkserver")
 
 
 def _one_rank(rank: int, num_ranks: int, port: int, check: Callable[[int], None]) -> None:
