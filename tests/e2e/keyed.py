@@ -1,4 +1,4 @@
-"""A system with a keys file that listens to every interface, as one on a network does."""
+"""A system with a keys file that listens to every interface, as one on a network does, on another's engines."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +11,7 @@ from serve_app import serve_file
 from serve_app.config import PROJECT_ROOT
 from serve_app.ingress.auth import key_hash
 from serve_app.local import LocalSystem, free_port
+from serve_app.serve_file import ServeFile
 
 
 @dataclass
@@ -35,13 +36,12 @@ class Keyed:
 
 
 @contextmanager
-def keyed(folder: Path) -> Iterator[Keyed]:
-    """deploy/local.yaml with its throughput pool alone, for both efforts, and with keys."""
+def keyed(folder: Path, engines: ServeFile) -> Iterator[Keyed]:
+    """A system with keys whose one pool is another system, for both efforts."""
     tree = yaml.safe_load((PROJECT_ROOT / "deploy/local.yaml").read_text())
     tree["http_options"] = {"host": "0.0.0.0", "port": free_port()}
     args = tree["applications"][0]["args"]
-    del args["pools"]["latency"]
-    args["pools"]["throughput"]["efforts"] = ["none", "high"]
+    args["pools"] = {"elsewhere": {"efforts": ["none", "high"], "upstream": {"url": f"{engines.url}/v1"}}}
     keys = folder / "keys.yaml"
     args["ingress"]["auth"] = {"keys_file": str(keys)}
     path = folder / "serve.yaml"

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from serve_app.local import LocalSystem
 from tests.e2e.keyed import Keyed, keyed
 from tests.e2e.metrics import wait_until
 
@@ -15,9 +16,9 @@ CHAT = "/v1/chat/completions"
 
 
 @pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
-    """One system for this file: tests write its keys file."""
-    with keyed(tmp_path_factory.mktemp("keys")) as running:
+def parts(system: LocalSystem, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
+    """One more system for this file, in front of the other tests' engines: tests write its keys file."""
+    with keyed(tmp_path_factory.mktemp("keys"), system.file) as running:
         yield running
 
 
@@ -30,7 +31,7 @@ def ask(parts: Keyed, key: str | None, path: str = CHAT, **fields: Any) -> httpx
 
 
 def replicas(parts: Keyed) -> set[int]:
-    """The processes of ingress and engines."""
+    """The processes of its ingress."""
     return {p.pid for p in parts.system.processes() if "ServeReplica" in " ".join(p.cmdline())}
 
 
