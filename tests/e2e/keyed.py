@@ -1,4 +1,4 @@
-"""A system with a keys file that listens to every interface, as one on a network does, on another's engines."""
+"""A system with a keys file that listens to every interface, as on a network, on another system's engines."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
