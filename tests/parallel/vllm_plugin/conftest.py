@@ -20,7 +20,7 @@ with warnings.catch_warnings():
     importlib.import_module("vllm.model_executor.models.deepseek_v2")
 
 HERE = Path(__file__).resolve().parent
-ENGINE_LIMIT_S = 280
+ENGINE_LIMIT_S = 900
 
 Engine = Callable[..., Any]
 
