@@ -7,6 +7,9 @@ LOCKS := deploy/requirements
 # Where PyTorch's CPU wheels are, for machines whose own index does not have them.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
+# Ray and engines are dozens of processes: each would compile vLLM anew if none could keep what it compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help serve test check fast bench clean lock
 
