@@ -1,11 +1,11 @@
-"""Does an engine group of two ranks answer as one rank does, and restart whole? Run as a script.
+"""What does an engine group of two ranks answer, and does it restart whole? Run as a script.
 
     python two_nodes.py CHECKPOINT ANSWERS.json [-v]
 
-Starts a Ray cluster of two nodes on this machine, deploys a replica for each plan of `ROUNDS`, and writes an
-`Answer` for each. Of `LOSES_A_RANK` it then kills one rank while an answer streams, and notes what became
-of the stream and of the group. Everything runs in processes below this one, on free
-ports and in a temporary folder, so that another Ray on the machine neither sees nor feels it.
+Starts a Ray cluster of two nodes on this machine, deploys a replica of one plan of `PLANS` after the other,
+and writes an `Answer` for each. Of `LOSES_A_RANK` it then kills one rank while an answer streams, and notes
+what became of the stream and of the group. Everything runs in processes below this one, on free ports and in
+a temporary folder, so that another Ray on the machine neither sees nor feels it.
 """
 
 import ctypes
@@ -29,12 +29,8 @@ import psutil
 
 from parallel.plan import ParallelPlan
 
-ROUNDS = (
-    {"one-rank": ParallelPlan(), "tp-over-nodes": ParallelPlan(tp=2, nodes=2)},
-    {"dp-over-nodes": ParallelPlan(dp=2, nodes=2)},
-)
-"""Plans by name. Those of a round run at the same time: the ranks of one over nodes fill the cluster, and the
-plain rank, which takes no slot, starts in their shadow."""
+PLANS = {"tp-over-nodes": ParallelPlan(tp=2, nodes=2), "dp-over-nodes": ParallelPlan(dp=2, nodes=2)}
+"""Plans by name. The ranks of each fill the cluster."""
 
 LOSES_A_RANK = "tp-over-nodes"
 
@@ -80,7 +76,7 @@ class Answer:
     tokens: list[list[int]]
     """The greedy continuation of every prompt."""
     rank_nodes: list[str]
-    """The Ray node of every rank that is an actor: none for a plan of one node."""
+    """The Ray node of every rank."""
     loss: Loss | None
     """What the loss of a rank did; None for a plan that lost none."""
 
@@ -131,7 +127,7 @@ def two_nodes() -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def wait_for(address: str, node: subprocess.Popen[bytes], timeout_s: float = 60) -> None:
+def wait_for(address: str, node: subprocess.Popen[bytes], timeout_s: float = 300) -> None:
     """Return when something listens there; RuntimeError when the node has ended or time is up."""
     host, port = address.split(":")
     deadline_s = time.monotonic() + timeout_s
@@ -199,29 +195,18 @@ def continuations(handle: Any, num_groups: int) -> list[list[int]]:
     return tokens
 
 
-def answers(plans: dict[str, ParallelPlan], checkpoint: str) -> dict[str, Answer]:
-    """Deploy a replica of each plan, ask them, note where the ranks are, and take them down."""
+def answer(name: str, plan: ParallelPlan, checkpoint: str) -> Answer:
+    """Deploy a replica of the plan, ask it, note where the ranks are, and take it down."""
     from ray import serve
 
-    targets = [
-        serve.RunTarget(application(name, plan, checkpoint), name=name, route_prefix=None)
-        for name, plan in plans.items()
-    ]
-    handles = serve.run_many(targets)
-    given = {
-        name: Answer(
-            tokens=continuations(handle, plan.dp),
-            rank_nodes=[actor["Address"]["NodeID"] for actor in rank_actors()] if plan.nodes > 1 else [],
-            loss=None,
-        )
-        for (name, plan), handle in zip(plans.items(), handles, strict=True)
-    }
-    for (name, plan), handle in zip(plans.items(), handles, strict=True):
-        if name == LOSES_A_RANK:
-            given[name].loss = lose_a_rank(handle, plan)
-        print(f"{name}: {given[name]}", flush=True)
-    for name in plans:
-        serve.delete(name)
+    handle = serve.run(application(name, plan, checkpoint), name=name, route_prefix=None)
+    given = Answer(
+        tokens=continuations(handle, plan.dp),
+        rank_nodes=[actor["Address"]["NodeID"] for actor in rank_actors()],
+        loss=lose_a_rank(handle, plan) if name == LOSES_A_RANK else None,
+    )
+    print(f"{name}: {given}", flush=True)
+    serve.delete(name)
     return given
 
 
@@ -289,9 +274,7 @@ def main(checkpoint: str, answers_file: Path) -> None:
 
     with two_nodes():
         serve.start(proxy_location="Disabled")
-        given: dict[str, Answer] = {}
-        for plans in ROUNDS:
-            given |= answers(plans, checkpoint)
+        given = {name: answer(name, plan, checkpoint) for name, plan in PLANS.items()}
         serve.shutdown()
     answers_file.write_text(json.dumps({name: asdict(answer) for name, answer in given.items()}))
 
