@@ -2,11 +2,6 @@
 
 import asyncio
 import logging
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,20 +11,14 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
-from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
-from opentelemetry.semconv.attributes import error_attributes, http_attributes, url_attributes
 from opentelemetry.trace import SpanKind, StatusCode, TraceFlags, Tracer
 
 from serve_app import tracing
-from serve_app.config import Tracing
 from serve_app.engine.scripted import Step
 from serve_app.errors import ReplicaLost
-from serve_app.ingress import record
-from serve_app.ingress.decisions import Entry
 from serve_app.tracing import Traces
 from serve_app.types import Head
-from tests.collector import Collector
-from tests.serve_app.ingress.asking import CHAT, CONVERSATION, EVENTS, SSE, body
+from tests.serve_app.ingress.asking import CHAT, EVENTS, SSE, body
 from tests.serve_app.samples import System, api, client, head, system, until
 
 SECRET = "the colour of the hidden door"
@@ -287,64 +276,6 @@ async def test_off_the_clients_context_travels_as_it_came() -> None:
         assert sent(of, b"traceparent") == [SAMPLED.encode()]
         await http.post(CHAT, json=body())
         assert sent(of, b"traceparent") == []
-
-
-def test_off_the_sdk_is_not_imported() -> None:
-    """Only what makes spans, and makes none, is."""
-    asked = "import sys, serve_app.tracing; sys.exit('opentelemetry.sdk' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0
-
-
-def test_names_are_those_of_the_conventions() -> None:
-    """Every attribute that is not ours is in OpenTelemetry's own list."""
-    known = set()
-    for module in (gen_ai_attributes, http_attributes, url_attributes, error_attributes):
-        known |= {value for name, value in vars(module).items() if name.isupper() and isinstance(value, str)}
-    names = record._attributes(Entry("r", "POST", CHAT, 0.0), "m").keys() | {"error.type"}
-    assert {name for name in names if not name.startswith("venturi.")} <= known
-
-
-@pytest.fixture
-def collector() -> Iterator[Collector]:
-    """Return a collector that listens."""
-    with Collector() as listening:
-        yield listening
-
-
-async def test_a_collector_gets_them(collector: Collector) -> None:
-    """By OTLP over HTTP, with the service's name, and the last ones when the app ends."""
-    traces = tracing.exported(Tracing(endpoint=collector.endpoint), "venturi-ingress", "i-1")
-    of = system({"t1": (head("t1"), b"{}")}, tracer=traces.tracer)
-    async with client(api(of, traces=traces)) as http:
-        await http.post(CHAT, json=CONVERSATION, headers={"traceparent": SAMPLED})
-    found = collector.of(TRACE)
-    assert {name: len(spans) for name, spans in found.items()} == {
-        f"POST {CHAT}": 1,
-        "admission": 1,
-        "attempt": 1,
-    }
-    (server,) = found[f"POST {CHAT}"]
-    assert (server.service, server.parent_id) == ("venturi-ingress", CLIENTS)
-    assert server.attributes["http.response.status_code"] == 200
-
-
-@pytest.mark.parametrize("is_silent", [True, False], ids=["silent", "not there"])
-async def test_a_collector_that_does_not_answer(is_silent: bool) -> None:
-    """Requests do not notice, nor does a replica that leaves wait for long."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-        if not is_silent:
-            listening.close()
-        traces = tracing.exported(Tracing(endpoint=f"http://127.0.0.1:{port}"), "venturi-ingress", "i-1")
-        of = system({"t1": (head("t1"), b"{}")}, tracer=traces.tracer)
-        async with client(api(of, traces=traces)) as http:
-            began_s = time.monotonic()
-            answers = [await http.post(CHAT, json=CONVERSATION) for _ in range(5)]
-            took_s = time.monotonic() - began_s
-            began_s = time.monotonic()
-        assert time.monotonic() - began_s < tracing.CLOSE_PATIENCE_S + 1
-    assert [answer.status_code for answer in answers] == [200] * 5
-    assert took_s < 2
 
 
 async def test_log_records_have_the_ids(caplog: pytest.LogCaptureFixture) -> None:

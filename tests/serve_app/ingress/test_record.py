@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
+from opentelemetry.semconv.attributes import error_attributes, http_attributes, url_attributes
 from ray._common.formatters import JSONFormatter
 from ray.serve._private.logging_utils import log_access_log_filter
 
 from serve_app.engine.scripted import Step
 from serve_app.errors import ReplicaLost
+from serve_app.ingress import record
 from serve_app.ingress.auth import key_hash
+from serve_app.ingress.decisions import Entry
 from serve_app.ingress.record import logger
 from tests.serve_app.ingress.asking import CHAT, EVENTS, SSE, body
 from tests.serve_app.ingress.small import bearer, ingress
@@ -113,3 +117,12 @@ async def test_probes_have_none(lines: list[dict[str, Any]]) -> None:
         for path in ("/health", "/ready", "/metrics", "/venturi/decisions"):
             await http.get(path)
     assert lines == []
+
+
+def test_names_are_those_of_the_conventions() -> None:
+    """Every attribute that is not ours is in OpenTelemetry's own list."""
+    known = set()
+    for module in (gen_ai_attributes, http_attributes, url_attributes, error_attributes):
+        known |= {value for name, value in vars(module).items() if name.isupper() and isinstance(value, str)}
+    names = record._attributes(Entry("r", "POST", CHAT, 0.0), "m").keys() | {"error.type"}
+    assert {name for name in names if not name.startswith("venturi.")} <= known
