@@ -32,6 +32,7 @@ def test_the_model() -> None:
         "tool_call_parser": "mistral",
         "enable_auto_tool_choice": True,
         "reasoning_parser": "mistral",
+        "structured_outputs_config": {"backend": "guidance"},
         "allowed_media_domains": [NO_FETCHING],
         "enable_log_requests": False,
     }

@@ -17,7 +17,7 @@ def answered(status: int, body: object) -> tuple[Step, ...]:
     return Head(status), text[:5], text[5:]
 
 
-def tokens(count: int = readiness.NUM_TOKENS) -> tuple[Step, ...]:
+def tokens(count: int = readiness.MOST_TOKENS) -> tuple[Step, ...]:
     """Return the script of an answer of that many tokens."""
     return answered(200, {"usage": {"completion_tokens": count}})
 
@@ -58,8 +58,8 @@ async def test_tokens_at_each_effort() -> None:
             1,
         ),
         ((tokens(), answered(404, "who?")), 'readiness: effort high answered 404, not 200: "who?"', 2),
-        ((tokens(0),), "readiness: effort none decoded 0 tokens, not 8", 1),
-        ((tokens(), tokens(2)), "readiness: effort high decoded 2 tokens, not 8", 2),
+        ((tokens(0),), "readiness: effort none decoded 0 tokens, not 1 to 8", 1),
+        ((tokens(1), tokens(9)), "readiness: effort high decoded 9 tokens, not 1 to 8", 2),
         (((),), "readiness: effort none answered 0, not 200: ", 1),
     ],
 )
