@@ -75,7 +75,7 @@ def test_stream_and_whole_answer_agree(client: openai.OpenAI, effort: str) -> No
         ({"max_tokens": 100_000}, 400, ["100000", "8192"]),
         ({"stream": True, "max_tokens": 0}, 400, ["max_tokens"]),
         # vLLM finds this one only when the stream has begun.
-        ({"stream": True, "structured_outputs": {"grammar": 'start: <[34]> "x"'}}, 400, ["Grammar"]),
+        ({"stream": True, "structured_outputs": {"grammar": "start: nothing"}}, 400, ["Grammar", "nothing"]),
     ],
 )
 def test_bad_requests_are_refused_in_openai_shape(
