@@ -16,10 +16,10 @@ pytestmark = [pytest.mark.engine, pytest.mark.e2e]
 
 SECRET = "the colour of the hidden door"
 ROUTES: dict[str, dict[str, Any]] = {
-    "/v1/chat/completions": {"messages": [{"role": "user", "content": SECRET}]},
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": SECRET}], "max_tokens": 4},
     "/v1/messages": {"messages": [{"role": "user", "content": SECRET}], "max_tokens": 4},
-    "/v1/responses": {"input": SECRET},
-    "/v1/completions": {"prompt": SECRET},
+    "/v1/responses": {"input": SECRET, "max_output_tokens": 4},
+    "/v1/completions": {"prompt": SECRET, "max_tokens": 4},
 }
 
 
@@ -65,8 +65,8 @@ def test_a_log_line(http: httpx.Client, system: LocalSystem) -> None:
     """
     trace = secrets.token_hex(16)
     headers = {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01"}
-    body = {"messages": [{"role": "user", "content": SECRET}]}
-    answer = http.post("/v1/chat/completions", json=body, headers=headers)
+    path = "/v1/chat/completions"
+    answer = http.post(path, json=ROUTES[path], headers=headers)
 
     def lines() -> list[dict[str, Any]]:
         return [json.loads(line) for line in log(system, "ingress").splitlines() if trace in line]
