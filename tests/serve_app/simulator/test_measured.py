@@ -81,7 +81,8 @@ def test_a_wave_has_the_speed_of_the_closed_form(run: Run) -> None:
     if run.concurrency * PROMPT_TOKENS <= 16_384:
         assert user == pytest.approx(said.user_tokens_per_s, rel=0.02)
     else:
-        assert 0.75 * said.user_tokens_per_s < user < said.user_tokens_per_s
+        least = 0.75 if run.plan.dp > 1 else 0.8  # two groups read twice the prompts beside those that decode
+        assert least * said.user_tokens_per_s < user < said.user_tokens_per_s
 
 
 @pytest.mark.parametrize(
