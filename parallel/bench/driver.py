@@ -127,8 +127,7 @@ def _one(case: Case, target: Target, work: Workload, folder: Path, seconds: floa
                 part=part,
                 parts=case.replicas,
             )
-            devices = range(part * case.plan.world_size, (part + 1) * case.plan.world_size)
-            own = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, devices))} if cuda and case.replicas > 1 else {}
+            own = {"CUDA_VISIBLE_DEVICES": devices(case, part)} if cuda and case.replicas > 1 else {}
             parts.append(_start(spec, folder, os.environ | environment | path | own))
         samples = _watch(parts, ends - MARGIN_S / 2, folder / "0.log")
     lines = [read_lines(folder / f"{part}.jsonl") for part in range(case.replicas)]
@@ -146,6 +145,17 @@ def _one(case: Case, target: Target, work: Workload, folder: Path, seconds: floa
         "clocks": samples,
         "log": [_log(folder / f"{part}.log", whole=bool(errors)) for part in range(case.replicas)],
     }
+
+
+def devices(case: Case, part: int) -> str:
+    """The GPUs of the replica number `part`, of those that this process may see; ValueError for too few."""
+    first, last = part * case.plan.world_size, (part + 1) * case.plan.world_size
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else [str(number) for number in range(last)]
+    if last > len(names):
+        needed = case.replicas * case.plan.world_size
+        raise ValueError(f"{case.layout} needs {needed} GPUs, but CUDA_VISIBLE_DEVICES={visible}")
+    return ",".join(names[first:last])
 
 
 def _start(spec: Spec, folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:

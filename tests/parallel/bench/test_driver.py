@@ -145,3 +145,28 @@ def test_plugin_is_found_where_nothing_is_installed(tmp_path: Path, monkeypatch:
             check=True,
         )
     assert looked_up.stdout.split() == ["parallel.vllm_plugin:register", "parallel.vllm_plugin:platform"]
+
+
+@pytest.mark.parametrize(
+    ("visible", "layout", "expected"),
+    [
+        (None, "2xtp1", ["0", "1"]),
+        ("2,3", "2xtp1", ["2", "3"]),
+        ("GPU-b,GPU-a,5,7", "2xtp2", ["GPU-b,GPU-a", "5,7"]),
+    ],
+)
+def test_replicas_share_the_gpus_that_may_be_seen(
+    visible: str | None, layout: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several benchmarks can run beside each other, each on GPUs of its own."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert [driver.devices(Case(layout), part) for part in range(2)] == expected
+
+
+def test_replicas_need_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More replicas than GPUs are refused, with both numbers."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    with pytest.raises(ValueError, match="2xtp1 needs 2 GPUs, but CUDA_VISIBLE_DEVICES=3"):
+        driver.devices(Case("2xtp1"), 1)
