@@ -253,7 +253,7 @@ class Reason(StrEnum):
     DIALECT = "dialect"
     """The home pool does not have the request's route."""
     SPILL_OVER = "spill-over"
-    """Home is predicted to miss the effort's targets, and this pool to be done sooner."""
+    """Home is predicted to miss the effort's targets, and this pool to miss them by less."""
     CACHED = "cached"
     """This pool has the beginning of the prompt in its cache, and is predicted to be done sooner."""
     NO_HEALTHY_REPLICA = "no-healthy-replica"

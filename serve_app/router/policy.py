@@ -3,7 +3,7 @@
 1. Home: the pools that a preference names or that serve the effort, without those that must not or cannot
    serve the request (`filters.py`).
 2. What the request would see at each available replica (`prediction.py`).
-3. Stay at home, unless home is predicted to miss the effort's targets and another pool to be done sooner,
+3. Stay at home, unless home is predicted to miss the effort's targets and another pool to miss them by less,
    or a replica elsewhere saves more by its cache than the move costs. Other homes' floors are kept free.
    Pools that are home to no effort come last: they get what no other pool takes.
 4. The candidates' scores (`scorers.py`), and the better of two near the best (`picker.py`); unless it would
@@ -186,16 +186,17 @@ class Policy:
         at_home = Choice(home, Reason.REPLICA_FAILED if case.tried else homes.reason)
         if not rules.spill_over:
             return at_home
-        best = min(home, key=_total_s)
-        best_s = best.predicted.total_s
-        has_left = effort in self._away
-        if not self.targets(effort).met(best.predicted, 1 - rules.hysteresis if has_left else 1.0):
-            limit_s = best_s * (1 if has_left else 1 - rules.hysteresis)
+        targets, has_left = self.targets(effort), effort in self._away
+        missed = min(targets.miss(one.predicted) for one in home)
+        if missed > (1 - rules.hysteresis if has_left else 1):
+            limit = missed * (1 if has_left else 1 - rules.hysteresis)
             for guests in self._guests(case, homes.away):
-                if sooner := [one for one in guests if _total_s(one) < limit_s]:
-                    return Choice(sooner, Reason.SPILL_OVER)
+                if nearer := [one for one in guests if targets.miss(one.predicted) < limit]:
+                    return Choice(nearer, Reason.SPILL_OVER)
             return at_home
         if case.cached:
+            best = min(home, key=_total_s)
+            best_s = best.predicted.total_s
             least_saved_s = best.saved_s + rules.hysteresis * best_s
             own = [pool for pool in homes.away if pool.efforts]
             guests = self.candidates(case, own, guest=True, among=case.cached)

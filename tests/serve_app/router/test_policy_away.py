@@ -47,21 +47,37 @@ def places(pool: PoolSnapshot, max_num_seqs: int) -> PoolSnapshot:
     ("home_tokens", "away_tokens", "rules", "reason"),
     [
         pytest.param(500, 0, SLOW, Reason.EFFORT, id="home meets its targets"),
-        pytest.param(50_000, 0, SLOW, Reason.SPILL_OVER, id="home misses them, another one is sooner"),
-        pytest.param(50_000, 45_000, SLOW, Reason.EFFORT, id="not sooner by enough"),
-        pytest.param(50_000, 60_000, SLOW, Reason.EFFORT, id="later"),
+        pytest.param(50_000, 0, SLOW, Reason.SPILL_OVER, id="home misses them, another one does not"),
+        pytest.param(50_000, 45_000, SLOW, Reason.EFFORT, id="not by enough less"),
+        pytest.param(50_000, 60_000, SLOW, Reason.EFFORT, id="by more"),
         pytest.param(50_000, 0, replace(SLOW, spill_over=False), Reason.EFFORT, id="it may not"),
         pytest.param(50_000, 0, replace(SLOW, targets={}), Reason.EFFORT, id="there are no targets"),
     ],
 )
 def test_spill_over(effort: Effort, home_tokens: int, away_tokens: int, rules: Rules, reason: Reason) -> None:
-    """Both ways: a request leaves home when home is too late for it and another pool is sooner by enough."""
+    """Both ways: a request leaves home when home misses the targets, and another pool by enough less."""
     other = Effort.HIGH if effort is Effort.NONE else Effort.NONE
     home = PoolSnapshot("home", frozenset({effort}), (backlog("h", home_tokens),))
     away = PoolSnapshot("away", frozenset({other}), (backlog("a", away_tokens),))
     decision = decide(RequestFeatures(effort, max_tokens=1), (home, away), rules, Random(0))
     assert decision.reason is reason
     assert decision.pool == ("away" if reason is Reason.SPILL_OVER else "home")
+
+
+@pytest.mark.parametrize(
+    ("home_tokens", "reason"), [(15_000, Reason.EFFORT), (25_000, Reason.EFFORT), (35_000, Reason.SPILL_OVER)]
+)
+def test_the_pool_that_misses_less(home_tokens: int, reason: Reason) -> None:
+    """Home is fast and busy, the other pool free and 2.4 times slower than it should be."""
+    targets = Targets(ttft_s=1.0, per_token_s=0.0125)
+    home = ReplicaReport("l", prefill_tokens=home_tokens, per_token_s=0.01, batch_size=1)
+    away = ReplicaReport("t", per_token_s=0.03, batch_size=1)
+    pools = (
+        replace(latency(), replicas=(ReplicaSnapshot(home, NOW_S),)),
+        replace(throughput(), replicas=(ReplicaSnapshot(away, NOW_S),)),
+    )
+    rules = Rules(targets={Effort.HIGH: targets})
+    assert decide(HIGH, pools, rules, Random(0)).reason is reason
 
 
 def test_spill_over_has_hysteresis() -> None:

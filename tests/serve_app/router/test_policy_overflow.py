@@ -42,8 +42,8 @@ LATER = replace(L, replicas=(backlog("l", 60_000),))
         pytest.param((T, L), RULES, ("throughput", Reason.EFFORT), id="home is there"),
         pytest.param((NO_T, L), RULES, ("latency", Reason.NO_HEALTHY_REPLICA), id="our own pools first"),
         pytest.param((NO_T, NO_L), RULES, ("overflow", Reason.NO_HEALTHY_REPLICA), id="nothing of ours"),
-        pytest.param((LATE, L), SLOW, ("latency", Reason.SPILL_OVER), id="one of ours is sooner"),
-        pytest.param((LATE, LATER), SLOW, ("overflow", Reason.SPILL_OVER), id="none of ours is sooner"),
+        pytest.param((LATE, L), SLOW, ("latency", Reason.SPILL_OVER), id="one of ours is in time"),
+        pytest.param((LATE, LATER), SLOW, ("overflow", Reason.SPILL_OVER), id="all of ours are later"),
         pytest.param((LATE, NO_L), SLOW, ("overflow", Reason.SPILL_OVER), id="the only one away"),
     ],
 )
