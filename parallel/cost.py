@@ -39,22 +39,20 @@ class Efficiency:
     """Share of the tensor cores' peak rate."""
     link: float = 0.7
     """Share of a link's peak bandwidth; an assumption, no measured step depends much on it."""
-    divided_bandwidth: float = 0.7
-    """Further share of the bandwidth for experts that are divided over ranks.
-
-    This and the next were measured at tp 2 with ep only; that every other way to divide experts costs as
-    much is an assumption.
-    """
-    divided_compute: float = 0.38
+    divided_bandwidth: float = 0.9
+    """Further share of the bandwidth for experts that are divided over ranks: smaller, or fewer on each."""
+    divided_compute: float = 0.44
     """Further share of the peak rate for experts that are divided over ranks: it is prefill that shows it."""
     layer_s: float = 75e-6
     """Seconds a layer takes whatever it computes."""
+    dispatch_s: float = 35e-6
+    """Seconds that a layer takes longer, whatever it computes, where dp groups exchange tokens."""
 
 
 FITTED = Efficiency()
 
-MODEL_ERROR = 0.10
-"""What a prediction is taken to be off by; where it was fitted the model is off by less (`measured.py`)."""
+MODEL_ERROR = 0.11
+"""What a prediction is taken to be off by: the worst where it was fitted, over two GPUs (`measured.py`)."""
 
 
 @dataclass(frozen=True)
@@ -248,6 +246,7 @@ def _links(engine: Engine, batch: Batch, group: Batch) -> float:
     else:
         gathered_bytes = max(batch.num_tokens, plan.dp) * token_bytes
         layer_s = reduce_s + 2 * all_gather_s(gathered_bytes, plan.world_size, engine.link, reach)
+        layer_s += engine.efficiency.dispatch_s
     logits_bytes = group.num_positions * shape.vocab * ACTIVATION_BYTES
     return shape.layers * layer_s + all_gather_s(logits_bytes, plan.tp, engine.link, reach)
 

@@ -4,7 +4,7 @@ All on H200, vLLM 0.29.0, FP8 with dummy weights, CUDA graphs, vLLM's default ex
 512 tokens and answers of 256. Acceptance is synthetic: 2.6 tokens a verify step with 3 draft tokens.
 
 `LATEST` is the whole system over HTTP on 2026-11-28 (`python -m tests.bench.served`, `plans/h200.yaml`), and
-`OVER_TWO` engines over two GPUs on that day (`python -m parallel bench --layout dp2+ep`).
+`OVER_TWO` engines over two GPUs on that day (`python -m parallel bench --layout tp2 tp2+ep dp2+ep 2xtp1`).
 `EARLIER` is engines alone, before the project's first commit (2026-11-23; the day was not recorded); its two
 GPUs are on one host, with VLLM_DISABLE_SHARED_EXPERTS_STREAM=1, which graph capture needed there.
 """
@@ -49,6 +49,7 @@ class Run:
 
 
 ONE = ParallelPlan()
+SLICED = ParallelPlan(tp=2)
 TWO = ParallelPlan(tp=2, ep=True)
 GROUPS = ParallelPlan(dp=2, ep=True)
 
@@ -69,12 +70,28 @@ LATEST = (
 (both had twice as many requests as places), and at 128 with EAGLE a stall of 5 s that was not looked into."""
 
 OVER_TWO = (
-    Run(GROUPS, 1, 512, 180.1, 176),
-    Run(GROUPS, 8, 512, 113.5, 735),
-    Run(GROUPS, 32, 512, 66.5, 1973),
-    Run(GROUPS, 128, 512, 46.8, 5259),
+    Run(SLICED, 1, 512, 240.0, 234, fitted=True),
+    Run(SLICED, 8, 512, 139.7, 1030, fitted=True),
+    Run(SLICED, 32, 512, 74.8, 2236, fitted=True),
+    Run(SLICED, 128, 512, 52.1, 5736, fitted=True),
+    Run(SLICED, 512, 512, 36.5, 12638),
+    Run(TWO, 1, 512, 216.7, 212, fitted=True),
+    Run(TWO, 8, 512, 133.7, 920, fitted=True),
+    Run(TWO, 32, 512, 73.7, 2208, fitted=True),
+    Run(TWO, 128, 512, 50.0, 5476, fitted=True),
+    Run(TWO, 512, 512, 36.7, 12918),
+    Run(GROUPS, 1, 512, 180.1, 176, fitted=True),
+    Run(GROUPS, 8, 512, 113.5, 735, fitted=True),
+    Run(GROUPS, 32, 512, 66.5, 1973, fitted=True),
+    Run(GROUPS, 128, 512, 46.8, 5259, fitted=True),
     Run(GROUPS, 512, 512, 34.4, 13188),
+    Run(ONE, 4, 256, 145.0, 550),
+    Run(ONE, 16, 256, 67.4, 1008),
+    Run(ONE, 64, 256, 35.4, 2114),
+    Run(ONE, 256, 256, 28.5, 5980),
 )
+"""At 512 a user's speed holds the prompts of those that come next, as above; so it was not fitted on.
+The last four are two replicas beside each other, so each had half of the requests and of what they made."""
 
 EARLIER = (
     Run(ONE, 1, 128, 193.5),
@@ -90,9 +107,9 @@ EARLIER = (
     Run(ONE, 8, None, 112.2, eagle=True),
     Run(ONE, 32, None, 76.6, 2280, eagle=True),
     Run(ONE, 128, None, 65.3, 6612, eagle=True),
-    Run(TWO, 1, None, 215.0, fitted=True),
-    Run(TWO, 8, None, 111.0, fitted=True),
-    Run(TWO, 128, None, 42.1, 4578, fitted=True),
+    Run(TWO, 1, None, 215.0),
+    Run(TWO, 8, None, 111.0),
+    Run(TWO, 128, None, 42.1, 4578),
 )
 
 RUNS = (*LATEST, *OVER_TWO, *EARLIER)

@@ -141,7 +141,8 @@ def _notes(answer: Answer) -> list[str]:
     if gpu.name != "H200" or weight_format is not WeightFormat.FP8:
         notes.append("note: the cost model was fitted on H200 in fp8 alone, and is untested here")
     if answer.best and answer.best.plan.world_size > 1:
-        notes.append("note: of layouts over several GPUs, only tp 2 + ep and dp 2 + ep have been measured")
+        measured = "only tp 2, tp 2 + ep and dp 2 + ep have been measured, without a draft head"
+        notes.append(f"note: of layouts over several GPUs, {measured}")
     return notes
 
 
