@@ -7,7 +7,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -72,8 +72,8 @@ def nearest(configs: Mapping[int, Config], batch: int) -> Config:
 COLUMNS = ("batch", "default", "default us", "tuned", "tuned us", "speed-up", "quartiles", "skewed", "GB/s")
 
 
-def table(rows: Iterable[Mapping[str, object]]) -> str:
+def table(rows: Iterable[Mapping[str, object]], columns: Sequence[str] = COLUMNS) -> str:
     """A Markdown table of a shape's rows."""
-    lines = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
-    lines += [f"| {' | '.join(str(row.get(column, '-')) for column in COLUMNS)} |" for row in rows]
+    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    lines += [f"| {' | '.join(str(row.get(column, '-')) for column in columns)} |" for row in rows]
     return "\n".join(lines)

@@ -3,7 +3,7 @@
 Coarse to fine: a thin grid first (`space.coarse`), then the neighbours of the two best of each batch, and the
 best of the batches beside it, round after round, until nothing new is found or time is up. What leads at the
 end is compared with vLLM's own choice in turn, checked for equal results, and kept only if it is faster in
-three rounds of four.
+three rounds of four, and not slower under skewed routing.
 """
 
 import sys
@@ -144,6 +144,8 @@ def _compare(job: Job, batch: int, default: Config, others: list[Config], keep: 
     skewed = timing.compare(
         [timing.record(job.layer, job.skewed[batch], config) for config in (default, winner)]
     )
+    if skewed[1].speed_up < 1 and not keep:
+        winner, result = default, results[0]
     read = job.bytes_a_call(batch)
     row = {
         "batch": batch,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from parallel.model_shape import MISTRAL_SMALL_4
 
-BATCHES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 2048, 4096)
+BATCHES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384)
 """Tokens of a step that are tuned for; vLLM takes the nearest of these."""
 
 

@@ -66,7 +66,7 @@ def allowed(config: Config, shape: Shape, batch: int) -> bool:
     tile = config.block_m * config.block_n
     tokens = shape.tokens_an_expert(batch)
     many_tiles = batch * shape.top_k >= 16 * shape.experts
-    low, high = max(16, _power_of_2(tokens) // 4), max(32, 4 * _power_of_2(tokens))
+    low, high = max(16, min(64, _power_of_2(tokens) // 4)), max(32, 4 * _power_of_2(tokens))
     if batch <= 8:  # a tile for every token: vLLM does not sort so few
         high = 16
     return (

@@ -7,6 +7,7 @@ around each replay time it. Compared configurations are replayed in turn, so tha
 alike; the speed-up is the median of the ratios within a round.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -44,13 +45,18 @@ def calls_a_graph(batch: int) -> int:
 
 def record(layer: Layer, inputs: list[Inputs], config: Config) -> Graph:
     """Run the calls once, which compiles or loads the kernels, and record them."""
+    return record_calls(lambda one: layer.run(one, config), inputs)
+
+
+def record_calls(run: Callable[[Inputs], Any], inputs: list[Inputs]) -> Graph:
+    """The same for a layer of any kind."""
     for one in inputs:
-        layer.run(one, config)
+        run(one)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         for one in inputs:
-            layer.run(one, config)
+            run(one)
     return Graph(graph, len(inputs))
 
 

@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         "--budget-s", type=float, default=400, help="seconds for all shapes, imports included"
     )
     parser.add_argument("--check", type=Path, metavar="DIR", help="re-time the files in DIR, tune nothing")
-    parser.add_argument("--batches", type=int, nargs="+", default=list(BATCHES), help="instead of all 16")
+    parser.add_argument("--batches", type=int, nargs="+", default=list(BATCHES), help="instead of all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--workers", type=int, default=max(1, (os.cpu_count() or 2) - 1), help="processes that compile"

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from serve_app.config.base import Environment, Frozen, Name
+from serve_app.config.environment import resolve
 from serve_app.config.ingress import Ingress
 from serve_app.config.model import Model
 from serve_app.config.pool import Pool
@@ -80,6 +81,9 @@ class Settings(Frozen):
     def engine_environment(self, pool: str) -> Environment:
         """Return the environment variables of the engine processes of `pool`."""
         ours = {"VLLM_NO_USAGE_STATS": "1"}
+        if self.pools[pool].device == "gpu":
+            # Where it has no file for a GPU and a shape, vLLM goes on as without it.
+            ours["VLLM_TUNED_CONFIG_FOLDER"] = str(resolve("deploy/kernels"))
         if self.tracing:
             # vLLM would take the endpoint for one of gRPC.
             ours |= {

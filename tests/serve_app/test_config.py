@@ -111,8 +111,14 @@ def test_settings_survive_pickle() -> None:
 def test_engine_environment_adds_up() -> None:
     """A pool's own variables win over the common ones, and usage statistics stay off."""
     settings = config.parse(args({"env": {"A": "all", "B": "all"}, f"{T}.env": {"B": "own"}}))
-    assert settings.engine_environment("throughput") == {"VLLM_NO_USAGE_STATS": "1", "A": "all", "B": "own"}
+    ours = {
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_TUNED_CONFIG_FOLDER": str(config.PROJECT_ROOT / "deploy/kernels"),
+    }
+    assert settings.engine_environment("throughput") == ours | {"A": "all", "B": "own"}
     assert settings.engine_environment("latency")["B"] == "all"
+    on_cpu = config.parse(args({f"{T}.device": "cpu", f"{T}.env": {}}))
+    assert "VLLM_TUNED_CONFIG_FOLDER" not in on_cpu.engine_environment("throughput")
 
 
 def test_relative_paths_start_at_the_project() -> None:

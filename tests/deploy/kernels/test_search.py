@@ -71,7 +71,7 @@ def job(monkeypatch: pytest.MonkeyPatch) -> search.Job:
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
     inputs: Any = {batch: [batch, batch] for batch in BATCHES}
     layer: Any = FakeLayer()
-    return search.Job(SHAPE, BATCHES, layer, inputs, inputs)
+    return search.Job(SHAPE, BATCHES, layer, inputs, dict(inputs))
 
 
 def run(job: search.Job, out: Path, seconds: float = 60) -> list[search.Row]:
@@ -135,6 +135,22 @@ def test_wrong_result(job: search.Job, tmp_path: Path, monkeypatch: pytest.Monke
     rows = run(job, tmp_path)
     assert rows[0]["largest difference"] == 1.0
     assert read_configs(tmp_path / "tp1.json")[8] != BEST[8]
+
+
+def test_slower_under_skew(job: search.Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A winner that loses where some experts are popular is not kept."""
+    uniform = timing.record
+
+    def record(layer: Any, inputs: list[Any], config: Config) -> Any:
+        skewed = inputs is job.skewed[64]
+        return FakeGraph(1.0 if config == DEFAULT else 2.0) if skewed else uniform(layer, inputs, config)
+
+    monkeypatch.setattr(timing, "record", record)
+    job.skewed[64] = list(job.skewed[64])
+    rows = run(job, tmp_path)
+    assert [row["skewed"] < 1 for row in rows] == [False, True, False]
+    assert read_configs(tmp_path / "tp1.json") == BEST | {64: DEFAULT}
+    assert rows[1]["tuned us"] == rows[1]["default us"]
 
 
 def test_check(job: search.Job, tmp_path: Path) -> None:
