@@ -11,10 +11,10 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check fast bench clean lock
+.PHONY: help serve test check fast bench bench-gpu clean lock
 
 help: ## list the commands
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
 
 serve: $(VENV)/.serve ## set up, start Ray and deploy/local.yaml (FILE=...), ask a question at each effort, keep serving
 	@$(BIN)/python -m serve_app up $(FILE)
@@ -34,6 +34,9 @@ fast: $(VENV)/.test ## the tests that start no engine (about 2 minutes)
 
 bench: $(VENV)/.test ## measure the cost of the ingress and router against vLLM's own server
 	$(BIN)/python -m tests.bench.overhead
+
+bench-gpu: ## with GPUs, and gpu.lock installed for PYTHON: measure PLAN over HTTP (PLAN=tests/bench/plans/h200.yaml OUT=served.json)
+	$(PYTHON) -m tests.bench.served $(or $(PLAN),tests/bench/plans/h200.yaml) --out $(or $(OUT),served.json)
 
 clean: ## remove the environment and all caches
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
