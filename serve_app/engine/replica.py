@@ -22,6 +22,8 @@ from serve_app.types import SCALING_COUNTS, SCALING_MEANS, SCALING_QUEUE, Call, 
 logger = logging.getLogger("ray.serve")
 
 WATCH_PERIOD_S = 0.25
+NAMING_PATIENCE_S = 0.5
+"""Ray says which rank was lost a little later than the others fail for it."""
 STATS_LOG_PERIOD_S = 10.0
 EXPERTS_PERIOD_S = 10.0
 
@@ -102,7 +104,7 @@ class EngineReplica:
 
     def _refuse_if_dead(self) -> None:
         if self._server.errored:
-            raise EngineDead(f"replica {self._id}: the engine has errored")
+            raise EngineDead(f"replica {self._id}: {self._server.failure}")
 
     async def report(self, ingress: str, num_queued: int) -> ReplicaReport:
         """Say what this replica is doing now, to an `ingress` replica where `num_queued` requests wait."""
@@ -150,8 +152,11 @@ class EngineReplica:
         # its streams now and lets Serve start another; waiting for failed health checks takes far longer.
         while not self._server.errored:
             await asyncio.sleep(WATCH_PERIOD_S)
-        logger.error("the engine has errored: this replica leaves")
+        if not self._server.lost:
+            await asyncio.sleep(NAMING_PATIENCE_S)
+        logger.error(f"{self._server.failure}: this replica leaves")
         sys.stderr.flush()
+        self._server.kill()
         os._exit(1)
 
     async def __del__(self) -> None:

@@ -22,6 +22,7 @@ from serve_app.engine import (
     turns,
     validation,
 )
+from serve_app.engine.group import Group
 from serve_app.engine.reasoning import as_clients_read_it
 from serve_app.engine.stats import EngineStats
 from serve_app.types import Call, Head, ReplicaReport
@@ -36,9 +37,10 @@ EXPERTS_WINDOW_S = 60.0
 class VllmServer:
     """vLLM's FastAPI app and the engine behind it, in this process's event loop."""
 
-    def __init__(self, app: Any, engine: Any, stats: EngineStats) -> None:
+    def __init__(self, app: Any, engine: Any, group: Group, stats: EngineStats) -> None:
         self._app = app
         self._engine = engine
+        self._group = group
         self._stats = stats
         self._experts = Window(EXPERTS_WINDOW_S)
 
@@ -95,7 +97,7 @@ class VllmServer:
             raise
         # vLLM's error handler asks its uvicorn server to exit; a replica has none and leaves by itself.
         app.state.server = SimpleNamespace(should_exit=False)
-        return cls(app, engine, stats)
+        return cls(app, engine, Group.of(engine), stats)
 
     def call(self, call: Call) -> AsyncGenerator[Head | bytes, None]:
         """Run one HTTP call through vLLM's app; see `asgi.stream` for what is yielded and how it ends."""
@@ -106,7 +108,17 @@ class VllmServer:
     @property
     def errored(self) -> bool:
         """Whether the engine is dead. It does not come back."""
-        return bool(self._engine.errored)
+        return bool(self.lost or self._engine.errored)
+
+    @property
+    def lost(self) -> str:
+        """Which of the engine's processes was lost first; empty while none is known to be."""
+        return self._group.lost
+
+    @property
+    def failure(self) -> str:
+        """What became of a dead engine."""
+        return f"the engine has lost {self.lost}" if self.lost else "the engine has errored"
 
     def report(self, replica: str, num_ongoing: int, is_draining: bool) -> ReplicaReport:
         """Say what the engine is doing, of the replica of that name with so many requests under way."""
@@ -142,6 +154,10 @@ class VllmServer:
     def close(self) -> None:
         """Stop the engine and its processes."""
         self._engine.shutdown()
+
+    def kill(self) -> None:
+        """End what is left of a dead engine on this node."""
+        self._group.kill()
 
 
 def server_namespace(arguments: Mapping[str, Any]) -> Any:

@@ -1,7 +1,9 @@
 """One replica around a server: what it signs, counts and reports, and what it says of a dead engine."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -19,12 +21,23 @@ class Server:
     def __init__(self, *script: Step, errored: bool = False) -> None:
         self._script = script
         self.errored = errored
+        self.lost = "Worker_TP1"
+        self.num_killed = 0
         self.calls: list[Call] = []
         self.num_closed = 0
 
     def report(self, replica: str, num_ongoing: int, is_draining: bool) -> ReplicaReport:
         """Say what it was told."""
         return ReplicaReport(replica, num_ongoing, is_draining=is_draining)
+
+    @property
+    def failure(self) -> str:
+        """Say what it lost."""
+        return f"the engine has lost {self.lost}"
+
+    def kill(self) -> None:
+        """Count."""
+        self.num_killed += 1
 
     def experts(self) -> dict[str, Any]:
         """Say that one expert of one layer was chosen."""
@@ -86,7 +99,7 @@ async def test_a_dead_engine_gives_no_answer(status: int, errored: bool, is_dead
     """The server's own 5xx about a dead engine becomes an error, so that another replica is tried."""
     stream = Replica(Server(Head(status), errored=errored)).call(CALL)
     if is_dead:
-        with pytest.raises(EngineDead, match="replica r1: the engine has errored"):
+        with pytest.raises(EngineDead, match="replica r1: the engine has lost Worker_TP1"):
             await anext(stream)
     else:
         assert await anext(stream) == Head(status).signed("r1")
@@ -107,6 +120,24 @@ async def test_an_engine_that_dies_in_a_stream(kind: bytes, is_dead: bool) -> No
             await anext(stream)
     else:
         assert await anext(stream) == b"b"
+
+
+async def test_a_replica_leaves_with_its_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says what was lost, if that is known a moment later, ends what is left of the group, and goes."""
+
+    class LeftError(Exception):
+        pass
+
+    said: list[str] = []
+    monkeypatch.setattr("serve_app.engine.replica.logger.error", said.append)
+    monkeypatch.setattr("os._exit", Mock(side_effect=LeftError))
+    server = Server(errored=True)
+    server.lost = ""
+    asyncio.get_running_loop().call_later(0.05, setattr, server, "lost", "rank 1")
+    with pytest.raises(LeftError):
+        await Replica(server)._leave_when_errored()
+    assert said == ["the engine has lost rank 1: this replica leaves"]
+    assert server.num_killed == 1
 
 
 async def test_what_serve_scales_by() -> None:

@@ -1,4 +1,4 @@
-"""What the server around an engine knows of its experts, without an engine."""
+"""What the server around an engine knows of its experts and of its death, without an engine."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from parallel.vllm_plugin import EXPERT_COUNTER
+from serve_app.engine.group import Group
 from serve_app.engine.stats import EngineStats
 from serve_app.engine.vllm import VllmServer
 
@@ -38,7 +39,7 @@ class Engine:
 async def test_experts_are_read_until_the_engine_is_dead(num_answers: int, counts: Any) -> None:
     """What was added since the first reading; nothing is known from one reading alone."""
     engine = Engine(EXPERT_COUNTER, num_answers)
-    server = VllmServer(None, engine, EngineStats())
+    server = VllmServer(None, engine, Group(), EngineStats())
     await server.watch_experts(0.001)
     assert engine.num_asked == num_answers
     load = server.experts()
@@ -48,6 +49,24 @@ async def test_experts_are_read_until_the_engine_is_dead(num_answers: int, count
 async def test_an_operators_own_worker_is_not_asked() -> None:
     """It would not know what is wanted."""
     engine = Engine("an.operators.Worker", 1)
-    server = VllmServer(None, engine, EngineStats())
+    server = VllmServer(None, engine, Group(), EngineStats())
     await server.watch_experts(0.001)
     assert (engine.num_asked, server.experts()) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("num_answers", "lost", "failure"),
+    [(0, "", "the engine has errored"), (1, "Worker_TP1", "the engine has lost Worker_TP1")],
+    ids=["vLLM says so", "a process is gone"],
+)
+def test_a_dead_engine(num_answers: int, lost: str, failure: str) -> None:
+    """It is dead when vLLM says so, or when a process of its group is gone, which is named."""
+    group = Group()
+    group.lost = lost
+    server = VllmServer(None, Engine("", num_answers), group, EngineStats())
+    assert (server.errored, server.failure) == (True, failure)
+
+
+def test_an_engine_that_lives() -> None:
+    """Neither vLLM nor its group says that it is dead."""
+    assert not VllmServer(None, Engine("", 1), Group(), EngineStats()).errored
