@@ -3,9 +3,9 @@
     python two_nodes.py CHECKPOINT ANSWERS.json [-v]
 
 Starts a Ray cluster of two nodes on this machine, deploys a replica of one plan of `PLANS` after the other,
-and writes an `Answer` for each. Of `LOSES_A_RANK` it then kills one rank while an answer streams, and notes
-what became of the stream and of the group. Everything runs in processes below this one, on free ports and in
-a temporary folder, so that another Ray on the machine neither sees nor feels it.
+and writes an `Answer` for each. It kills one rank while every dp group streams an answer, and notes what
+became of the streams and of the group. Everything runs in processes below this one, on free ports and in a
+temporary folder, so that another Ray on the machine neither sees nor feels it.
 """
 
 import ctypes
@@ -29,16 +29,14 @@ import psutil
 
 from parallel.plan import ParallelPlan
 
-PLANS = {"tp-over-nodes": ParallelPlan(tp=2, nodes=2), "dp-over-nodes": ParallelPlan(dp=2, nodes=2)}
+PLANS = {"tp-over-nodes": ParallelPlan(tp=2, nodes=2), "dp-over-nodes": ParallelPlan(dp=2, ep=True, nodes=2)}
 """Plans by name. The ranks of each fill the cluster."""
-
-LOSES_A_RANK = "tp-over-nodes"
 
 PROMPTS = [[1, *range(1000 + 7 * i, 1024 + 11 * i, 3)] for i in range(4)]
 NUM_TOKENS = 12
 
-RANK_ACTOR = "RayWorkerProc"
-"""Name of the class of vLLM's actors that each run one rank."""
+RANK_ACTOR, CORE_ACTOR = "RayWorkerProc", "DPMoEEngineCoreActor"
+"""Names of the classes of vLLM's actors that each run one rank, or with dp one engine core."""
 
 ENGINE: dict[str, Any] = {
     "dtype": "float32",
@@ -65,8 +63,8 @@ class Loss:
     """What the restarted group gave for every prompt."""
     survivors: list[int]
     """Processes of the old group that were still there then."""
-    num_leaving: int
-    """Replicas that meanwhile said that they leave."""
+    leaving: list[str]
+    """What replicas said meanwhile when they left."""
 
 
 @dataclass
@@ -77,8 +75,8 @@ class Answer:
     """The greedy continuation of every prompt."""
     rank_nodes: list[str]
     """The Ray node of every rank."""
-    loss: Loss | None
-    """What the loss of a rank did; None for a plan that lost none."""
+    loss: Loss
+    """What the loss of a rank did."""
 
 
 def free_port() -> int:
@@ -202,8 +200,8 @@ def answer(name: str, plan: ParallelPlan, checkpoint: str) -> Answer:
     handle = serve.run(application(name, plan, checkpoint), name=name, route_prefix=None)
     given = Answer(
         tokens=continuations(handle, plan.dp),
-        rank_nodes=[actor["Address"]["NodeID"] for actor in rank_actors()],
-        loss=lose_a_rank(handle, plan) if name == LOSES_A_RANK else None,
+        rank_nodes=[actor["Address"]["NodeID"] for actor in actors(RANK_ACTOR)],
+        loss=lose_a_rank(handle, plan),
     )
     print(f"{name}: {given}", flush=True)
     serve.delete(name)
@@ -216,7 +214,7 @@ def lose_a_rank(handle: Any, plan: ParallelPlan) -> Loss:
     streams = [ask(handle, PROMPTS[group], group, **endless) for group in range(plan.dp)]
     for stream in streams:
         assert next(stream).status == 200
-    old, num_left = ranks(), num_leaving()
+    old, cores, left = ranks(), [actor["Pid"] for actor in actors(CORE_ACTOR)], leaving()
     os.kill(old[-1], signal.SIGKILL)
     killed_s = time.monotonic()
     ends = [end(stream) for stream in streams]
@@ -226,8 +224,8 @@ def lose_a_rank(handle: Any, plan: ParallelPlan) -> Loss:
         time.sleep(0.2)
     tokens = continuations(handle, plan.dp)
     restart_s = time.monotonic() - killed_s
-    survivors = [pid for pid in old if psutil.pid_exists(pid)]
-    return Loss(ends, ends_s, restart_s, tokens, survivors, num_leaving() - num_left)
+    survivors = [pid for pid in (*old, *cores) if psutil.pid_exists(pid)]
+    return Loss(ends, ends_s, restart_s, tokens, survivors, [said for said in leaving() if said not in left])
 
 
 def end(stream: Any) -> str:
@@ -242,25 +240,26 @@ def end(stream: Any) -> str:
 
 def ranks() -> list[int]:
     """The processes of all ranks that are actors."""
-    return sorted(actor["Pid"] for actor in rank_actors())
+    return sorted(actor["Pid"] for actor in actors(RANK_ACTOR))
 
 
-def num_leaving() -> int:
-    """How many replicas said that they leave, on the standard error that Ray keeps of each."""
+def leaving() -> list[str]:
+    """The lines of replicas that leave, on the standard error that Ray keeps of each."""
     import ray
 
     logs = Path(ray._private.worker._global_node.get_logs_dir_path())
-    return sum(log.read_text().count("this replica leaves") for log in logs.glob("worker-*.err"))
+    lines = (line for log in logs.glob("worker-*.err") for line in log.read_text().splitlines())
+    return [line for line in lines if "this replica leaves" in line]
 
 
-def rank_actors() -> list[dict[str, Any]]:
-    """Every rank that is an actor, as Ray knows it."""
-    from ray._private.state import actors
+def actors(name: str) -> list[dict[str, Any]]:
+    """Every living actor of that class, as Ray knows it."""
+    from ray._private import state
 
     return [
         actor
-        for actor in actors().values()
-        if actor["State"] == "ALIVE" and actor["ActorClassName"] == RANK_ACTOR
+        for actor in state.actors().values()
+        if actor["State"] == "ALIVE" and actor["ActorClassName"] == name
     ]
 
 
