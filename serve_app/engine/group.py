@@ -4,7 +4,7 @@ A group that lost one cannot go on. vLLM sees most losses itself, in its own tim
 only in the log of another one.
 
 Upstream symptom (vLLM 0.29.0): with dp over nodes, engine cores are actors of Ray. The replica is told of
-one that dies, but not of one that fails, as it does when it loses its rank. Every request waits for ever.
+one that dies, but not of one that fails, as it does when it loses its rank: what it had waits.
 """
 
 import asyncio
