@@ -70,6 +70,10 @@ def _adapt(given: Any) -> Any:
     return given
 
 
+MAX_NUM_SEQS = 256
+"""Places of a rank whose `engine.max_num_seqs` is not given: vLLM's default on most devices."""
+
+
 class Speculation(Frozen):
     """EAGLE: a small draft model proposes tokens, and the target verifies them in one step."""
 
@@ -154,6 +158,11 @@ class Pool(Frozen):
     env: Environment = Field(default_factory=dict)
     """Environment of the engine's processes, on top of the common `env`."""
 
+    @property
+    def places(self) -> int:
+        """How many sequences a replica works on at once."""
+        return (self.engine.get("max_num_seqs") or MAX_NUM_SEQS) * self.plan.dp
+
     @field_validator("efforts")
     @classmethod
     def _home_to_one_at_least(cls, given: tuple[Effort, ...], info: ValidationInfo) -> tuple[Effort, ...]:
@@ -202,7 +211,9 @@ class Pool(Frozen):
                     f"engine.{name}={self.engine[name]!r} needs speculation.{setting}=false, which uses it"
                 )
         max_num_seqs = self.engine.get("max_num_seqs")
-        if isinstance(max_num_seqs, int) and max_num_seqs > self.max_ongoing_requests:
+        if max_num_seqs is not None and (type(max_num_seqs) is not int or max_num_seqs < 1):
+            raise ValueError(f"engine.max_num_seqs={max_num_seqs!r} must be a whole number of at least 1")
+        if max_num_seqs is not None and max_num_seqs > self.max_ongoing_requests:
             raise ValueError(
                 f"engine.max_num_seqs={max_num_seqs} can never be reached with "
                 f"max_ongoing_requests={self.max_ongoing_requests}"

@@ -67,6 +67,20 @@ class Settings(Frozen):
             )
         return self
 
+    @model_validator(mode="after")
+    def _pools_can_grow(self) -> Self:
+        share = self.router.admission.places
+        for name, pool in self.engine_pools.items():
+            target = pool.autoscaling and pool.autoscaling.target_ongoing_requests
+            if target and target >= (most := math.floor(pool.places * share)):
+                raise ValueError(
+                    f"pools.{name}.autoscaling.target_ongoing_requests={target:g} is never passed: a "
+                    f"replica is sent at most {most} requests (engine.max_num_seqs, plan.dp, "
+                    f"router.admission.places), the others wait at the ingress, where Ray Serve does not "
+                    f"count them"
+                )
+        return self
+
     @property
     def engine_pools(self) -> dict[str, Pool]:
         """The pools whose engines Venturi runs."""

@@ -6,9 +6,6 @@ from serve_app.engine.fit import cost_engine, cost_head
 from serve_app.engine.upstream.words import ROUTES
 from serve_app.types import PoolSnapshot
 
-MAX_NUM_SEQS = 256
-"""Places of a rank whose `engine.max_num_seqs` is not given: vLLM's default on most devices."""
-
 UPSTREAM_GUESS = StepTable((straight({1: 0.02, 2: 0.02}),), 0.5, 2e-5)
 """For a server that is not ours, until it is measured: what Venturi has there is only a part of its batch,
 so that its steps take as long whatever that part is."""
@@ -26,12 +23,12 @@ def traits(settings: Settings, pool_name: str) -> PoolSnapshot:
             routes=frozenset(ROUTES[dialect] for dialect in upstream.dialects),
             serves=frozenset(upstream.serves),
         )
-    max_num_seqs, max_model_len = (pool.engine.get(name) for name in ("max_num_seqs", "max_model_len"))
+    max_model_len = pool.engine.get("max_model_len")
     return PoolSnapshot(
         pool_name,
         frozenset(pool.efforts),
         speculates=pool.speculation is not None,
-        max_num_seqs=(max_num_seqs or MAX_NUM_SEQS) * pool.plan.dp,
+        max_num_seqs=pool.places,
         max_model_len=max_model_len if isinstance(max_model_len, int) else None,
         draft_max_len=pool.speculation.max_model_len if pool.speculation else None,
         may_sleep=pool.autoscaling is not None and pool.autoscaling.min_replicas == 0,

@@ -147,6 +147,19 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {f"{T}.autoscaling": {"min_replicas": 3, "max_replicas": 1, "target_ongoing_requests": 4}},
         f"{T}.autoscaling: min_replicas=3 is more than max_replicas=1",
     ),
+    (
+        {f"{T}.engine.max_num_seqs": "64"},
+        f"{T}: engine.max_num_seqs='64' must be a whole number of at least 1",
+    ),
+    (
+        {
+            f"{T}.autoscaling": {"max_replicas": 4, "target_ongoing_requests": 64},
+            f"{T}.engine.max_num_seqs": 64,
+        },
+        f"{T}.autoscaling.target_ongoing_requests=64 is never passed: a replica is sent at most 64 requests "
+        f"(engine.max_num_seqs, plan.dp, router.admission.places), the others wait at the ingress, "
+        f"where Ray Serve does not count them",
+    ),
     ({"pools.latency": ...}, "no pool serves effort 'high' (pools: throughput: ['none'])"),
     (
         {f"{T}.engine": {"max_num_seqs": 65}, f"{T}.max_ongoing_requests": 64},
