@@ -136,12 +136,12 @@ async def _ask(
     session: aiohttp.ClientSession, load: Load, arrival: Arrival, began: float, ends_s: float = inf
 ) -> Outcome:
     path, headers, body = load.mix.request(arrival, load.model)
-    reading, pool, error, retry_after_s = Reading(), None, None, 0.0
+    reading, pool, replica, error, retry_after_s = Reading(), None, None, None, 0.0
     sent_s = time.perf_counter() - began
     try:
         timeout = aiohttp.ClientTimeout(total=min(load.timeout_s, ends_s - time.perf_counter()))
         async with session.post(load.url + path, data=body, headers=headers, timeout=timeout) as answer:
-            pool = answer.headers.get("x-venturi-pool")
+            pool, replica = (answer.headers.get(f"x-venturi-{part}") for part in ("pool", "replica"))
             if answer.status != 200:
                 retry_after_s = float(answer.headers.get("retry-after", 0))
                 message, reading.code = error_of(await answer.read())
@@ -165,6 +165,7 @@ async def _ask(
         last_s=reading.last_s,
         num_events=reading.num_events,
         pool=pool,
+        replica=replica,
         error=error,
         code=reading.code,
         retry_after_s=retry_after_s,

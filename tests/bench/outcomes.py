@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tests.bench.load import percentile
@@ -81,6 +81,15 @@ class Outcome:
     """Of the error, if it came in OpenAI's shape; without one a request that failed is lost."""
     retry_after_s: float = 0.0
     """When to come back, as the server says."""
+    replica: str | None = None
+    """Of the pool that served it."""
+
+    def later(self, by_s: float) -> "Outcome":
+        """Return it as seen from so many seconds before."""
+        times = {
+            name: getattr(self, name) for name in ("planned_s", "sent_s", "ended_s", "first_s", "last_s")
+        }
+        return replace(self, **{name: at_s + by_s for name, at_s in times.items() if at_s is not None})
 
     @property
     def end(self) -> "End":

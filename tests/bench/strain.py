@@ -16,9 +16,7 @@ OpenAI's shape, or an error event; if one does not, or something is held when al
 """
 
 import argparse
-import json
-import os
-import shlex
+import signal
 import sys
 import tempfile
 import time
@@ -28,25 +26,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
-import yaml
 
-from parallel.machine import machine
-from serve_app import serve_file
-from serve_app.config import PROJECT_ROOT
-from serve_app.local import LocalSystem, free_port
 from tests.bench.arrivals import Arrival, Kind, Mix
+from tests.bench.local import circumstances, local_tree, redeploy, say, system_of, write
 from tests.bench.mixed import Load, run
 from tests.bench.outcomes import Outcome, summary
 from tests.e2e.keyed import Keyed
 from tests.e2e.metrics import total, wait_until
 from tests.e2e.replicas import replica_of
 
-RESULTS = Path(__file__).parent / "results"
 SEED = 1
 STRAINED = "latency"
 """The pool that stands still and is drained: its work can go to the other one."""
@@ -180,8 +172,7 @@ class Strain:
             tree = deepcopy(self.tree)
             changed = {"name": STRAINED, "user_config": {"draining": is_draining}}
             tree["applications"][0]["deployments"] = [changed]
-            answer = self.parts.system.ask_ray("PUT", "/api/serve/applications/", json=tree, timeout=60)
-            answer.raise_for_status()
+            redeploy(self.parts.system, tree)
             took_s = wait_until(lambda wanted=is_draining: self._drains(http) is wanted, 60)  # type: ignore[misc]
             say(f"pool {STRAINED} {'drains' if is_draining else 'is back'}, {took_s:.1f} s after it was told")
 
@@ -211,13 +202,11 @@ class Strain:
 @contextmanager
 def strained(rates: Rates, phase_s: float) -> Iterator[Strain]:
     """Start deploy/local.yaml on a port of its own, with keys."""
-    tree = yaml.safe_load((PROJECT_ROOT / "deploy/local.yaml").read_text())
-    tree["http_options"]["port"] = free_port()
+    tree = local_tree()
     with tempfile.TemporaryDirectory() as folder:
-        keys, path = Path(folder) / "keys.yaml", Path(folder) / "serve.yaml"
+        keys = Path(folder) / "keys.yaml"
         tree["applications"][0]["args"]["ingress"]["auth"] = {"keys_file": str(keys)}
-        path.write_text(yaml.safe_dump(tree))
-        with LocalSystem(serve_file.load(path), free_port(), _say) as system:
+        with system_of(tree, Path(folder)) as system:
             strain = Strain(Keyed(system, keys), tree, rates, phase_s)
             strain.tenants(held=False)
             system.start()
@@ -249,10 +238,6 @@ def _first_token(found: dict[str, Any] | None) -> str:
     return f"{times_s['p50'] * 1e3:.0f} / {times_s['p99'] * 1e3:.0f} ms" if times_s else "-"
 
 
-def _say(what: str) -> None:
-    print(what, file=sys.stderr, flush=True)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print the table, write the file; return 1 if a request was lost."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -263,25 +248,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_argument("--flood", type=int, default=96, help="clients; there are 64 places for them")
     options.add_argument("--out", type=Path, help="instead of a file in results/")
     given = options.parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # so that the system is stopped
     rates = Rates(given.low, given.high, given.steady, given.flood)
-    load_average, phases = os.getloadavg()[0], []
+    record, phases = circumstances("tests.bench.strain", argv), []
     with strained(rates, given.phase_s) as strain:
         for phase in strain.phases():
             phases.append(phase)
-            _say(f"{phase.name}: {_ends(phase.outcomes)}")
+            say(f"{phase.name}: {_ends(phase.outcomes)}")
     print(table(phases))
-    words = sys.argv[1:] if argv is None else argv
-    record = {
-        "machine": machine(),
-        "command": shlex.join(["python", "-m", "tests.bench.strain", *words]),
-        "seed": SEED,
-        "load_average": load_average,
-        "rates": asdict(rates),
-        "phases": {phase.name: phase.record() for phase in phases},
-    }
-    path = given.out or RESULTS / f"strain-{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}.json"
-    path.write_text(json.dumps(record, indent=1) + "\n")
-    _say(f"written to {path}")
+    figures = {"rates": asdict(rates), "phases": {phase.name: phase.record() for phase in phases}}
+    write("strain", record | {"seed": SEED} | figures, given.out)
     return int(any(phase.num_lost or phase.num_held for phase in phases))
 
 
