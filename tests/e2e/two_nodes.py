@@ -35,6 +35,9 @@ PLANS = {"tp-over-nodes": ParallelPlan(tp=2, nodes=2), "dp-over-nodes": Parallel
 PROMPTS = [[1, *range(1000 + 7 * i, 1024 + 11 * i, 3)] for i in range(4)]
 NUM_TOKENS = 12
 
+START_S = 300.0
+"""What the head of a cluster may take to start."""
+
 RANK_ACTOR, CORE_ACTOR = "RayWorkerProc", "DPMoEEngineCoreActor"
 """Names of the classes of vLLM's actors that each run one rank, or with dp one engine core."""
 
@@ -99,6 +102,21 @@ def start_node(log: Path, *options: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
 
 
+def join(address: str) -> None:
+    """Connect to the cluster. The head listens a moment before it knows itself, a long one if it is busy."""
+    import ray
+
+    deadline_s = time.monotonic() + START_S
+    while True:
+        try:
+            ray.init(address=address, log_to_driver="-v" in sys.argv)
+            return
+        except Exception:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(1)
+
+
 @contextmanager
 def two_nodes() -> Iterator[None]:
     """Connect to a new cluster of two nodes; on leaving, end every process below this one."""
@@ -115,7 +133,7 @@ def two_nodes() -> Iterator[None]:
         )
         wait_for(address, head)
         start_node(folder / "second.log", f"--address={address}")
-        ray.init(address=address, log_to_driver="-v" in sys.argv)
+        join(address)
         while len(ray.nodes()) < 2:
             time.sleep(0.2)
         yield
@@ -125,10 +143,10 @@ def two_nodes() -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def wait_for(address: str, node: subprocess.Popen[bytes], timeout_s: float = 300) -> None:
+def wait_for(address: str, node: subprocess.Popen[bytes]) -> None:
     """Return when something listens there; RuntimeError when the node has ended or time is up."""
     host, port = address.split(":")
-    deadline_s = time.monotonic() + timeout_s
+    deadline_s = time.monotonic() + START_S
     while time.monotonic() < deadline_s and node.poll() is None:
         with closing(socket.socket()) as probe:
             if probe.connect_ex((host, int(port))) == 0:
