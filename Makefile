@@ -27,7 +27,7 @@ check: $(VENV)/.test ## set up, then format, lint, types, layers and every deplo
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	@for file in deploy/*.yaml; do $(BIN)/python -m serve_app check $$file > /dev/null && echo "$$file: valid" || exit 1; done
+	@printf '%s\n' deploy/*.yaml | xargs -P 2 -I{} sh -c '$(BIN)/python -m serve_app check {} > /dev/null && echo "{}: valid"'
 
 fast: $(VENV)/.test ## the tests that start no engine (about 2 minutes)
 	$(BIN)/python -m pytest -m "not engine and not e2e"
