@@ -28,17 +28,15 @@ Engine = Callable[..., Any]
 @pytest.fixture(scope="session")
 def probe() -> Callable[[bool], Any]:
     """Call with whether vLLM may load the plugin; gives what `probe.py` found in a process like that."""
-    found: dict[bool, Any] = {}
-
-    def look(with_plugin: bool) -> Any:
-        if with_plugin not in found:
-            environment = os.environ | ({} if with_plugin else {"VLLM_PLUGINS": ""})
-            command = [sys.executable, str(HERE / "probe.py")]
-            done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-            found[with_plugin] = json.loads(done.stdout.splitlines()[-1])
-        return found[with_plugin]
-
-    return look
+    command = [sys.executable, str(HERE / "probe.py")]
+    environments = {True: os.environ, False: os.environ | {"VLLM_PLUGINS": ""}}
+    processes = {
+        with_plugin: subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        for with_plugin, environment in environments.items()
+    }
+    said = {with_plugin: process.communicate()[0] for with_plugin, process in processes.items()}
+    assert not any(process.returncode for process in processes.values())
+    return {with_plugin: json.loads(out.splitlines()[-1]) for with_plugin, out in said.items()}.__getitem__
 
 
 @pytest.fixture(scope="session")
