@@ -4,5 +4,5 @@ import multiprocessing
 
 # What a test starts by "forkserver" is such a copy: an import of vLLM takes 15 s of a core.
 multiprocessing.set_forkserver_preload(
-    ["torch.distributed", "vllm.distributed.device_communicators.cpu_communicator"]
+    ["torch.distributed", "vllm.v1.engine.async_llm", "vllm.v1.worker.cpu_worker"]
 )

@@ -2,17 +2,19 @@
 
 import importlib
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from parallel.vllm_plugin import EXPERT_COUNTER
+from tests.parallel.vllm_plugin import generate
 
 with warnings.catch_warnings():
     # torch warns of itself when vLLM first uses its compiler, which is while vLLM is imported.
@@ -43,7 +45,9 @@ def probe() -> Callable[[bool], Any]:
 def engine(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """Call with waves of requests and engine arguments; starts that engine on the pocket model in float32."""
 
-    def answers(waves: list[list[dict[str, Any]]], **engine_args: Any) -> Any:
+    def answers(
+        waves: generate.Waves, start_method: Literal["fork", "spawn"] = "fork", **engine_args: Any
+    ) -> Any:
         arguments = {
             "model": str(checkpoint / "target"),
             "tokenizer_mode": "mistral",
@@ -57,17 +61,15 @@ def engine(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Engine
             "worker_cls": EXPERT_COUNTER,
         } | engine_args
         folder = tmp_path_factory.mktemp("engine")
-        job, out, log = folder / "job.json", folder / "answers.json", folder / "log.txt"
-        job.write_text(json.dumps({"engine": arguments, "waves": waves}))
-        with log.open("w") as sink:
-            done = subprocess.run(
-                [sys.executable, HERE / "generate.py", job, out],
-                env=os.environ | environment(arguments),
-                stdout=sink,
-                stderr=subprocess.STDOUT,
-                timeout=ENGINE_LIMIT_S,
-            )
-        assert done.returncode == 0, log.read_text()[-6000:]
+        out, log = folder / "answers.json", folder / "log.txt"
+        job = generate.Job(arguments, environment(arguments), waves, start_method)
+        process = multiprocessing.get_context("forkserver").Process(
+            target=generate.main, args=(job, out, log)
+        )
+        process.start()
+        process.join(ENGINE_LIMIT_S)
+        process.terminate()
+        assert process.exitcode == 0, log.read_text()[-6000:]
         return json.loads(out.read_text())
 
     return answers
@@ -76,7 +78,7 @@ def engine(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Engine
 def environment(engine_args: dict[str, Any]) -> dict[str, str]:
     """What vLLM reads from the environment for an engine with these arguments on a small machine."""
     num_ranks = engine_args.get("tensor_parallel_size", 1) * engine_args.get("data_parallel_size", 1)
-    chosen = {"VLLM_MLA_DISABLE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
+    chosen = {"VLLM_MLA_DISABLE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
     if num_ranks > 1:
         # One core a rank: left to itself, vLLM wants a memory node for each rank.
         cores = sorted(os.sched_getaffinity(0))

@@ -1,22 +1,23 @@
-"""What does one engine answer? Run as a script, so that its memory is free again when the answers are there.
+"""What does one engine answer? In a process of its own, so that its memory is free again afterwards.
 
-    python generate.py JOB.json ANSWERS.json
-
-JOB holds `engine`, the keyword arguments of vLLM's engine, and `waves`, a list of lists of requests: those of
-one wave run together, and the next wave starts when all are done. A request has `prompt` (token ids),
-`num_tokens`, and optionally `rank` (which data-parallel rank serves it) and `temperature` (0 if not given).
-ANSWERS holds, wave by wave, `tokens`, `logprobs` and `experts` [tokens][layers][active] or null of each
-request; `counters`, the engine's Prometheus counters summed over ranks; `verify_steps`, wave by wave how
-many steps had how many draft tokens; `chosen`, wave by wave how many tokens of all ranks chose each expert
-[layers][experts]; and `needed`, the names of the fixes its configuration needs.
+Waves are lists of requests: those of one wave run together, and the next wave starts when all are done. A
+request has `prompt` (token ids), `num_tokens`, and optionally `rank` (which data-parallel rank serves it) and
+`temperature` (0 if not given). The answers hold, wave by wave, `tokens`, `logprobs` and `experts`
+[tokens][layers][active] or null of each request; `counters`, the engine's Prometheus counters summed over
+ranks; `verify_steps`, wave by wave how many steps had how many draft tokens; `chosen`, wave by wave how many
+tokens of all ranks chose each expert [layers][experts]; and `needed`, the names of the fixes its
+configuration needs.
 """
 
 import asyncio
 import json
-import sys
+import os
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
+
+import torch
 
 from parallel.vllm_plugin.fixes import FIXES, require
 
@@ -28,6 +29,20 @@ class Request(TypedDict, total=False):
     num_tokens: int
     rank: int
     temperature: float
+
+
+Waves = list[list[Request]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """An engine, by vLLM's arguments and environment, and what is asked of it."""
+
+    engine: dict[str, Any]
+    environment: dict[str, str]
+    waves: Waves
+    start_method: Literal["fork", "spawn"]
+    """How its processes begin. By "spawn", as vLLM has it on CPUs, each imports vLLM anew: 15 s of a core."""
 
 
 class Answer(TypedDict):
@@ -93,18 +108,20 @@ def verify_steps() -> dict[str, float]:
     }
 
 
-async def run(engine_args: dict[str, Any], waves: list[list[Request]]) -> Answers:
+async def run(job: Job) -> Answers:
     """Start one engine, let it answer wave after wave, and stop it."""
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
     from parallel.vllm_plugin.expert_metrics import read
 
-    engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_args))
+    config = AsyncEngineArgs(**job.engine).create_engine_config()
+    os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = job.start_method
+    engine = AsyncLLM.from_vllm_config(config)
     try:
         require(engine.vllm_config)
         answered, steps, counts = [], [verify_steps()], [(await read(engine)).counts]
-        for number, wave in enumerate(waves):
+        for number, wave in enumerate(job.waves):
             requests = [answer(engine, f"{number}-{index}", request) for index, request in enumerate(wave)]
             answered.append(list(await asyncio.gather(*requests)))
             steps.append(verify_steps())
@@ -124,6 +141,11 @@ async def run(engine_args: dict[str, Any], waves: list[list[Request]]) -> Answer
         engine.shutdown()
 
 
-if __name__ == "__main__":
-    job = json.loads(Path(sys.argv[1]).read_text())
-    Path(sys.argv[2]).write_text(json.dumps(asyncio.run(run(job["engine"], job["waves"]))))
+def main(job: Job, answers: Path, log: Path) -> None:
+    """Do the job in this process, which then has no other use; what it says goes to `log`."""
+    with log.open("w") as sink:
+        os.dup2(sink.fileno(), 1)
+        os.dup2(sink.fileno(), 2)
+    os.environ |= job.environment
+    torch.set_num_threads(1)  # more processes than cores: threads would only wait for one another
+    answers.write_text(json.dumps(asyncio.run(run(job))))

@@ -127,9 +127,13 @@ def test_every_choice_is_counted(alone: Any) -> None:
 
 
 def test_two_tensor_parallel_ranks_with_experts_apart(engine: Engine, reference: Any) -> None:
-    """Each rank holds half of the heads and half of the experts."""
+    """Each rank holds half of the heads and half of the experts, in a process that vLLM began as it does."""
     found = engine(
-        waves(), tensor_parallel_size=2, enable_expert_parallel=True, enable_return_routed_experts=True
+        waves(),
+        start_method="spawn",
+        tensor_parallel_size=2,
+        enable_expert_parallel=True,
+        enable_return_routed_experts=True,
     )
     assert_same_answers(found, reference)
     assert {"experts_cpu", "communicator_cpu"} <= set(found["needed"])
