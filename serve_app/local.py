@@ -26,6 +26,9 @@ from serve_app.start_progress import Progress
 MARK = "VENTURI_LOCAL_RUN"
 """An environment variable that every process of one local system inherits, and nothing else has."""
 
+READY_PATH = "/ready"
+"""What the ingress answers with 200 when every pool takes traffic."""
+
 POLL_PERIOD_S = 0.5
 STOP_PATIENCE_S = 10.0
 
@@ -61,6 +64,7 @@ class LocalSystem:
     ray_serve_settings: dict[str, str] = field(default_factory=lambda: dict(RAY_SERVE_SETTINGS))
     ray_token: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
     """Without it nobody gets in: Ray listens on every address of the machine, and runs what it is given."""
+    ready_path: str = READY_PATH
     _run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     _ray: "subprocess.Popen[bytes] | None" = None
     _ray_output: IO[bytes] | None = None
@@ -214,7 +218,7 @@ class LocalSystem:
 
     def _is_ready(self) -> bool:
         with contextlib.suppress(httpx.HTTPError):
-            return httpx.get(f"{self.file.url}/ready", timeout=10.0).status_code == 200
+            return httpx.get(self.file.url + self.ready_path, timeout=10.0).status_code == 200
         return False
 
     def progress(self, what: str) -> None:

@@ -9,15 +9,20 @@ import psutil
 
 GROUPS = ("engine", "server", "ingress", "proxy", "ray")
 """engine: vLLM's engine core; server: vLLM's HTTP app around it (in Venturi: the pool's replica);
-ingress: Venturi's own; proxy: Serve's or HAProxy with its manager; ray: everything else that Ray runs."""
+ingress: Venturi's own, or ray.serve.llm's; proxy: Serve's or HAProxy with its manager;
+ray: everything else that Ray runs."""
+
+
+INGRESSES = (":ingress", ":OpenAiIngress")
+"""Deployments of Venturi and of ray.serve.llm, as they stand in a process's title."""
 
 
 def group_of(command: str) -> str:
-    """Return the group of a process of Venturi by its command line or title."""
+    """Return the group of a process of Venturi or ray.serve.llm by its command line or title."""
     if "VLLM::" in command:
         return "engine"
     if command.startswith("ray::ServeReplica:"):
-        return "ingress" if ":ingress" in command else "server"
+        return "ingress" if any(name in command for name in INGRESSES) else "server"
     if "haproxy" in command.lower() or command.startswith("ray::ProxyActor"):
         return "proxy"
     return "ray"

