@@ -19,7 +19,7 @@ help: ## list the commands
 serve: $(VENV)/.serve ## set up, start Ray and deploy/local.yaml (FILE=...), ask a question at each effort, keep serving
 	@$(BIN)/python -m serve_app up $(FILE)
 
-test: check ## set up, then everything that CI runs: check and all tests (real engines; half an hour and more on 2 cores)
+test: check ## set up, then everything that CI runs: check and all tests (real engines; half an hour on 2 cores)
 	$(BIN)/python -m pytest
 
 check: $(VENV)/.test ## set up, then format, lint, types, layers and every deploy file

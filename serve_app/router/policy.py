@@ -196,11 +196,10 @@ class Policy:
             return at_home
         if case.cached:
             best = min(home, key=_total_s)
-            best_s = best.predicted.total_s
-            least_saved_s = best.saved_s + rules.hysteresis * best_s
+            least_saved_s = best.saved_s + rules.hysteresis * _total_s(best)
             own = [pool for pool in homes.away if pool.efforts]
             guests = self.candidates(case, own, guest=True, among=case.cached)
-            sooner = [one for one in guests if one.saved_s > least_saved_s and _total_s(one) < best_s]
+            sooner = [one for one in guests if one.saved_s > least_saved_s and _total_s(one) < _total_s(best)]
             return Choice(sooner, Reason.CACHED) if sooner else at_home
         return at_home
 
