@@ -29,7 +29,7 @@ check: $(VENV)/.test ## set up, then format, lint, types, layers and every deplo
 	$(BIN)/lint-imports --no-cache
 	@printf '%s\n' deploy/*.yaml | xargs -P 2 -I{} sh -c '$(BIN)/python -m serve_app check {} > /dev/null && echo "{}: valid"'
 
-fast: $(VENV)/.test ## the tests that start no engine (about 2 minutes)
+fast: $(VENV)/.test ## the tests that start no engine (some minutes)
 	$(BIN)/python -m pytest -m "not engine and not e2e"
 
 bench: $(VENV)/.test ## measure the cost of the ingress and router against vLLM's own server
