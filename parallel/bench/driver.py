@@ -149,13 +149,13 @@ def _one(case: Case, target: Target, work: Workload, folder: Path, seconds: floa
 
 def devices(case: Case, part: int) -> str:
     """The GPUs of the replica number `part`, of those that this process may see; ValueError for too few."""
-    first, last = part * case.plan.world_size, (part + 1) * case.plan.world_size
+    ranks = case.plan.world_size
+    needed = case.replicas * ranks
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = visible.split(",") if visible else [str(number) for number in range(last)]
-    if last > len(names):
-        needed = case.replicas * case.plan.world_size
+    names = visible.split(",") if visible else [str(number) for number in range(needed)]
+    if needed > len(names):
         raise ValueError(f"{case.layout} needs {needed} GPUs, but CUDA_VISIBLE_DEVICES={visible}")
-    return ",".join(names[first:last])
+    return ",".join(names[part * ranks : (part + 1) * ranks])
 
 
 def _start(spec: Spec, folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:

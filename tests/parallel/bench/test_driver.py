@@ -165,8 +165,9 @@ def test_replicas_share_the_gpus_that_may_be_seen(
     assert [driver.devices(Case(layout), part) for part in range(2)] == expected
 
 
-def test_replicas_need_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More replicas than GPUs are refused, with both numbers."""
+@pytest.mark.parametrize("part", [0, 1])
+def test_replicas_need_gpus(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More replicas than GPUs are refused, with both numbers, before the first of them starts."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     with pytest.raises(ValueError, match="2xtp1 needs 2 GPUs, but CUDA_VISIBLE_DEVICES=3"):
-        driver.devices(Case("2xtp1"), 1)
+        driver.devices(Case("2xtp1"), part)
