@@ -14,7 +14,6 @@ nor an error of OpenAI's shape, or if the pool did not grow, shrink, sleep and w
 """
 
 import argparse
-import signal
 import sys
 import tempfile
 import threading
@@ -33,7 +32,7 @@ import httpx
 from serve_app.local import LocalSystem
 from tests.bench.arrivals import Kind, Mix
 from tests.bench.course import Course, table
-from tests.bench.local import circumstances, local_tree, redeploy, say, system_of, write
+from tests.bench.local import circumstances, local_tree, redeploy, say, stop_on_sigterm, system_of, write
 from tests.bench.mixed import Load, run
 from tests.bench.outcomes import Outcome, error_of
 from tests.e2e.metrics import wait_until
@@ -209,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_argument("--high", type=int, default=6, help="clients between")
     options.add_argument("--out", type=Path, help="instead of a file in results/")
     given = options.parse_args(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # so that the system is stopped
+    stop_on_sigterm()
     record = circumstances("tests.bench.growth", argv)
     with growing() as growth:
         course = growth.follow(given.low, given.high)

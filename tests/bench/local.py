@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -37,6 +38,11 @@ def redeploy(system: LocalSystem, tree: Mapping[str, Any]) -> None:
     """Give the running system another serve file."""
     answer = system.ask_ray("PUT", "/api/serve/applications/", json=dict(tree), timeout=60)
     answer.raise_for_status()
+
+
+def stop_on_sigterm() -> None:
+    """Have SIGTERM end this process as an error would, so that the system is stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
 
 
 def circumstances(module: str, argv: Sequence[str] | None) -> dict[str, Any]:

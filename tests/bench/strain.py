@@ -16,7 +16,6 @@ OpenAI's shape, or an error event; if one does not, or something is held when al
 """
 
 import argparse
-import signal
 import sys
 import tempfile
 import time
@@ -32,7 +31,7 @@ from typing import Any
 import httpx
 
 from tests.bench.arrivals import Arrival, Kind, Mix
-from tests.bench.local import circumstances, local_tree, redeploy, say, system_of, write
+from tests.bench.local import circumstances, local_tree, redeploy, say, stop_on_sigterm, system_of, write
 from tests.bench.mixed import Load, run
 from tests.bench.outcomes import Outcome, summary
 from tests.e2e.keyed import Keyed
@@ -248,7 +247,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_argument("--flood", type=int, default=96, help="clients; there are 64 places for them")
     options.add_argument("--out", type=Path, help="instead of a file in results/")
     given = options.parse_args(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # so that the system is stopped
+    stop_on_sigterm()
     rates = Rates(given.low, given.high, given.steady, given.flood)
     record, phases = circumstances("tests.bench.strain", argv), []
     with strained(rates, given.phase_s) as strain:
