@@ -1,7 +1,7 @@
 """Which replicas do unit tests use? Ones that replay a script: policy and faults, never answers."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ OK: tuple[Step, ...] = (Head(200, ((b"content-type", b"application/json"),)), b"
 class ScriptedStream:
     """Replays one script as an `engine.protocol.ReplicaStream`."""
 
-    def __init__(self, script: Sequence[Step]) -> None:
+    def __init__(self, script: Iterable[Step]) -> None:
         self._steps: Iterator[Step] = iter(script)
         self.num_cancels = 0
 
@@ -43,7 +43,7 @@ class ScriptedStream:
 class ScriptedBackend:
     """Replicas by name, each with the script of its next answers, as an `engine.protocol.Backend`."""
 
-    replicas: dict[str, Sequence[Step]] = field(default_factory=dict)
+    replicas: dict[str, Iterable[Step]] = field(default_factory=dict)
     num_ongoing: dict[str, int] = field(default_factory=dict)
     said: dict[str, ReplicaReport] = field(default_factory=dict)
     """What replicas report, where it is more than their load."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -100,8 +100,8 @@ class Clock:
 
 
 def system(
-    throughput: Mapping[str, Sequence[Step]],
-    latency: Mapping[str, Sequence[Step]] | None = None,
+    throughput: Mapping[str, Iterable[Step]],
+    latency: Mapping[str, Iterable[Step]] | None = None,
     *,
     rules: Rules | None = None,
     num_ongoing: Mapping[str, int] | None = None,
