@@ -43,7 +43,7 @@ RAY_SERVE_SETTINGS = {
     # Which would have log lines come to the files by the thousand, or with the next error.
     "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
 }
-"""Environment of Ray itself. README.md has what HAProxy and Serve's throughput settings gain."""
+"""Environment of Ray itself. tests/bench/README.md has what HAProxy and Serve's throughput settings gain."""
 
 
 def free_port() -> int:
