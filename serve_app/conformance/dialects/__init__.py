@@ -6,6 +6,6 @@ from serve_app.conformance.dialects.completions import Completions
 from serve_app.conformance.dialects.messages import Messages
 from serve_app.conformance.dialects.responses import Responses
 
-__all__ = ["DIALECTS", "Ask", "Dialect"]
+__all__ = ["DIALECTS", "Ask", "Chat", "Dialect"]
 
 DIALECTS: tuple[Dialect, ...] = (Chat(), Responses(), Messages(), Completions())
