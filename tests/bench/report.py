@@ -1,4 +1,4 @@
-"""Which tables does README.md beside this file show? Those that the results say.
+"""Which tables do README.md beside this file and the project's show? Those that the results say.
 
 python -m tests.bench.report
 """
