@@ -47,7 +47,7 @@ class Course:
     @property
     def num_lost(self) -> int:
         """Requests that nobody answered."""
-        return sum(one.end in ("lost", "given up") for one in self.outcomes)
+        return sum(one.is_lost for one in self.outcomes)
 
     @property
     def numbers(self) -> list[int]:
@@ -111,7 +111,7 @@ def table(course: Course) -> str:
             str(len(stage.outcomes)),
         ]
         cells += [str(ends[end]) for end in ("answered", "refused")]
-        cells.append(str(ends["lost"] + ends["given up"]))
+        cells.append(str(sum(one.is_lost for one in stage.outcomes)))
         cells.append(f"{times_s['p50']:.2f} / {times_s['p99']:.2f} s" if times_s else "-")
         cells.append(" + ".join(map(str, served)))
         lines.append(f"| {' | '.join(cells)} |")

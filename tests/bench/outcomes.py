@@ -101,6 +101,11 @@ class Outcome:
         return "refused" if self.first_s is None else "broken off"
 
     @property
+    def is_lost(self) -> bool:
+        """Whether nobody has answered it, not even by an error."""
+        return self.end in ("lost", "given up")
+
+    @property
     def first_token_s(self) -> float | None:
         """Seconds to the first text; None without one."""
         return None if self.first_s is None else self.first_s - self.sent_s

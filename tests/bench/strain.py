@@ -77,8 +77,7 @@ class Phase:
     @property
     def num_lost(self) -> int:
         """Requests that nobody answered; the flood's clients are stopped by us when the phase is over."""
-        ends = Counter(one.end for one in self.outcomes)
-        return ends["lost"] + ends["given up"] + sum(one.end == "lost" for one in self.flood)
+        return sum(one.is_lost for one in self.outcomes) + sum(one.end == "lost" for one in self.flood)
 
     def record(self) -> dict[str, Any]:
         """Return the figures as JSON values."""
