@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Literal, get_args
 
-from parallel import draft_table, place_table, recording
+from parallel import draft_table, place_table, program, recording
 from parallel.bench import command as bench
 from parallel.bench import compare, profile
 from parallel.cost import Engine
@@ -33,6 +33,8 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
         status: int = options.run(options)
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError) as error:
         print(f"{options.command}: {error}", file=sys.stderr)
         return 2
@@ -225,4 +227,4 @@ def _shape(model: Path | None) -> ModelShape:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.run(main)

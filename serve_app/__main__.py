@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from parallel import program
 from serve_app.errors import VenturiError
 
 
@@ -117,4 +118,4 @@ def _key(name: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.run(main)
