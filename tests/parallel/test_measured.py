@@ -7,7 +7,7 @@ import pytest
 from parallel.cost import MODEL_ERROR
 from parallel.measured import EARLIER, OVER_TWO, RUNS, Run, comparison, predicted
 
-ARCHITECTURE = Path(__file__).parent.parent.parent / "ARCHITECTURE.md"
+PAGE = Path(__file__).parents[2] / "parallel" / "README.md"
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,6 @@ def test_large_batches_that_were_kept_out_are_met() -> None:
 
 
 def test_the_documented_table_is_this_one() -> None:
-    """ARCHITECTURE.md shows what the code says today."""
+    """parallel/README.md shows what the code says today."""
     print(comparison())
-    assert comparison() in ARCHITECTURE.read_text()
+    assert comparison() in PAGE.read_text()

@@ -38,8 +38,8 @@ def test_the_tables() -> None:
 
 
 def test_the_documented_table_is_the_measured_one() -> None:
-    """ARCHITECTURE.md shows the file's figures."""
-    assert parts_table(MEASURED) in (ROOT / "ARCHITECTURE.md").read_text()
+    """parallel/README.md shows the file's figures."""
+    assert parts_table(MEASURED) in (ROOT / "parallel" / "README.md").read_text()
 
 
 @pytest.mark.parametrize("options", [["--layout", "tp2"], ["--layout", "tp1", "--draft-tokens", "0", "1"]])

@@ -1,6 +1,7 @@
 """What does the simulator say of the measured runs, and of the cost model's own closed form?
 
-Each run as a closed loop of one wave: all users ask at once, once. The table is ARCHITECTURE.md's.
+Each run as a closed loop of one wave: all users ask at once, once.
+The table is that of serve_app/simulator/README.md.
 """
 
 from functools import cache
@@ -14,7 +15,7 @@ from serve_app.simulator.cluster import simulate
 from serve_app.simulator.outcome import times_of
 from serve_app.simulator.scenario import parse
 
-ARCHITECTURE = Path(__file__).parent.parent.parent.parent / "ARCHITECTURE.md"
+PAGE = Path(__file__).parents[3] / "serve_app" / "simulator" / "README.md"
 
 
 @cache
@@ -98,6 +99,6 @@ def test_measured_runs_are_within_the_bound(run: Run) -> None:
 
 
 def test_the_documented_table_is_this_one() -> None:
-    """ARCHITECTURE.md shows what the code says today."""
+    """The page shows what the code says today."""
     print(table())
-    assert table() in ARCHITECTURE.read_text()
+    assert table() in PAGE.read_text()
