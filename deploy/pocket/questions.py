@@ -1,5 +1,11 @@
-"""Which held-out questions is the pocket model asked, how many of each family, and at which effort?"""
+"""Which held-out questions is the pocket model asked, how many of each family, and at which effort?
 
+    python -m deploy.pocket.questions [--count N] [--seed N] > sums.jsonl
+
+writes sums of one step and of three, N of each, for lm-evaluation-harness, whose task is `sums.yaml`.
+"""
+
+import argparse
 import json
 import math
 from collections.abc import Sequence
@@ -59,3 +65,19 @@ def sample(name: str, count: int, seed: int, effort: Effort | None = None) -> li
 def without_reasoning(example: Example) -> Example:
     """The same question at effort none."""
     return replace(example, request=example.request | {"reasoning_effort": "none"}, reasoning=None)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print sums, a JSON object with `question` and `answer` a line."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.pocket.questions", description=__doc__)
+    parser.add_argument("--count", type=int, default=200, help="of each number of steps (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="%(default)s")
+    options = parser.parse_args(argv)
+    for family in ("arithmetic.one_step", "arithmetic.three_step"):
+        for example in sample(family, options.count, options.seed, "high"):
+            (message,) = example.request["messages"]
+            print(json.dumps({"question": message["content"], "answer": example.content}))
+
+
+if __name__ == "__main__":
+    main()

@@ -2,9 +2,14 @@
 
 import json
 
+import pytest
+import yaml
+from jinja2 import Template
+
 from deploy.pocket.families import FAMILIES
 from deploy.pocket.families.draw import is_held_out
-from deploy.pocket.questions import questions, sample, without_reasoning
+from deploy.pocket.questions import main, questions, sample, without_reasoning
+from serve_app.config import PROJECT_ROOT
 
 
 def test_each_goal_has_its_count() -> None:
@@ -57,3 +62,19 @@ def test_the_seed_decides() -> None:
     """Equal seeds give equal questions."""
     names = ["tools.seen", "pictures.pair"]
     assert questions(1, 6, names) == questions(1, 6, names) != questions(2, 6, names)
+
+
+def test_written_sums_are_what_the_task_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each line fills the templates of sums.yaml with a held-out question and its own answer."""
+    main(["--count", "5"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(lines) == 10
+    task = yaml.safe_load((PROJECT_ROOT / "deploy/pocket/sums.yaml").read_text())
+    asked = [Template(task["doc_to_text"]).render(line) for line in lines]
+    right = [Template(task["doc_to_target"]).render(line) for line in lines]
+    known = {
+        example.request["messages"][0]["content"]: example.content
+        for steps in ("one_step", "three_step")
+        for example in sample(f"arithmetic.{steps}", 5, 1, "high")
+    }
+    assert dict(zip(asked, right, strict=True)) == known
