@@ -27,6 +27,7 @@ from serve_app.errors import StartError
 from serve_app.local import RAY_SERVE_SETTINGS, free_port
 from serve_app.serve_file import ServeFile
 from tests.bench.arrivals import EFFORTS, Effort
+from tests.bench.local import stop_on_sigterm
 from tests.bench.mixed import Load, drive
 from tests.bench.outcomes import Aim, Outcome, summary
 from tests.bench.plan import AnyLoad, Loop, Plan, Server, Stream, load_of, read
@@ -216,4 +217,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    stop_on_sigterm()
     sys.exit(main())
