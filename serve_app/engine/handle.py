@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from contextvars import Context
 from typing import Any
 
@@ -117,5 +118,7 @@ class HandleStream:
             raise ReplicaLost(f"replica {self._replica} gave up the call") from error
 
     def cancel(self) -> None:
-        """Cancel the call on the replica."""
-        self._response.cancel()  # type: ignore[attr-defined]
+        """Cancel the call on the replica; where Serve refused it, or lost it, there is nothing to cancel."""
+        # Of a call that was never sent, Serve raises here once more what it raised for the answer.
+        with suppress(Exception):
+            self._response.cancel()  # type: ignore[attr-defined]

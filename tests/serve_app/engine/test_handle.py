@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from contextvars import ContextVar
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 from grpc import StatusCode
 from grpc.aio import AioRpcError, Metadata
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
+from ray.serve._private.common import RequestMetadata
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
+from ray.serve.handle import DeploymentResponseGenerator
 
 from serve_app.engine import handle
 from serve_app.engine.handle import HandleBackend, HandleStream
@@ -115,6 +118,17 @@ async def test_cancel_reaches_the_call() -> None:
     response = Response(Head(200))
     HandleStream(response, "r1").cancel()
     assert response.num_cancels == 1
+
+
+async def test_cancelling_what_serve_never_sent() -> None:
+    """A call that Serve refused is given up without another word: its lease is still to be freed."""
+    refused: Future[Any] = Future()
+    refused.set_exception(BackPressureError(num_queued_requests=5, max_queued_requests=5))
+    call = RequestMetadata(request_id="r", internal_request_id="i")
+    stream = HandleStream(DeploymentResponseGenerator(refused, call), "r1")
+    with pytest.raises(PoolBusy):
+        await anext(stream)
+    stream.cancel()
 
 
 class Result:
