@@ -2,13 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import suppress
 from contextvars import Context
 from typing import Any
 
+import ray
 from grpc.aio import AioRpcError
 from ray.exceptions import RayError, RayTaskError
+from ray.serve._private.common import ReplicaID
+from ray.serve._private.constants import SERVE_NAMESPACE
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
@@ -53,6 +56,22 @@ class HandleBackend:
         answers = await ask_all(self._handle, "report", REPORT_TIMEOUT_S, self._ingress, num_queued)
         known = (a if isinstance(a, ReplicaReport) else None for a in answers if not isinstance(a, RayError))
         return list(known)
+
+    async def finishing(self, replicas: Collection[str]) -> Collection[str]:
+        """Return those whose actor lives: Serve sends them nothing more, and lets them end what they have."""
+        alive = await asyncio.gather(*map(self._is_alive, replicas))
+        return [name for name, lives in zip(replicas, alive, strict=True) if lives]
+
+    async def _is_alive(self, replica: str) -> bool:
+        actor = ReplicaID(replica, self._handle.deployment_id).to_full_id_str()
+        try:
+            async with asyncio.timeout(REPORT_TIMEOUT_S):
+                await asyncio.to_thread(ray.get_actor, actor, SERVE_NAMESPACE)
+        except ValueError:
+            return False
+        except TimeoutError:
+            pass  # nobody says that it is dead
+        return True
 
     def wake(self) -> None:
         """Leave one call in the handle's queue until a replica is there: Serve starts one for it."""

@@ -1,6 +1,6 @@
 """What does a pool need from the replicas behind it?"""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any, Protocol
 
 from serve_app.types import Call, Head, ReplicaReport
@@ -33,6 +33,10 @@ class Backend(Protocol):
 
         `num_queued`: requests that wait here for the pool, which its replicas are told.
         """
+        ...
+
+    async def finishing(self, replicas: Collection[str]) -> Collection[str]:
+        """Return those that are still there to end their calls, of `replicas` that do not report any more."""
         ...
 
     def wake(self) -> None:

@@ -1,7 +1,7 @@
 """Which replicas do unit tests use? Ones that replay a script: policy and faults, never answers."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +47,8 @@ class ScriptedBackend:
     num_ongoing: dict[str, int] = field(default_factory=dict)
     said: dict[str, ReplicaReport] = field(default_factory=dict)
     """What replicas report, where it is more than their load."""
+    stopping: set[str] = field(default_factory=set)
+    """Replicas that report no more, and end the calls that they have."""
     num_silent: int = 0
     """Replicas that are there but do not report in time."""
     texts: dict[str, bytes] = field(default_factory=dict)
@@ -66,6 +68,10 @@ class ScriptedBackend:
         self.told = num_queued
         loads = {name: ReplicaReport(name, self.num_ongoing.get(name, 0)) for name in self.replicas}
         return [*(loads | self.said).values(), *[None] * self.num_silent]
+
+    async def finishing(self, replicas: Collection[str]) -> Collection[str]:
+        """Return those that are stopping."""
+        return self.stopping.intersection(replicas)
 
     def wake(self) -> None:
         """Count it."""

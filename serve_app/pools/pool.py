@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -104,6 +104,8 @@ class Pool:
     """Leases by replica."""
     _breakers: dict[str, Breaker] = field(default_factory=dict)
     _replicas: dict[str, ReplicaSnapshot] = field(default_factory=dict)
+    _finishing: Collection[str] = ()
+    """Replicas that are known no more, and end the calls that they have."""
     _suspects: set[str] = field(default_factory=set)
     _snapshot: PoolSnapshot | None = None
     """The last one, until something changes."""
@@ -132,11 +134,14 @@ class Pool:
         """Ask the replicas for reports. What is not there any more is forgotten.
 
         While some replica is silent, nobody can tell which of those known it is: they are kept, and age.
+        Of one that Serve stops nothing new is known, but it ends what it has.
         What a report does not count yet of this observer's own leases is counted on top of it.
         """
         reports = await self.backend.reports(self.num_queued())
-        now = self.clock()
         kept = self._replicas if None in reports else {}
+        missing = self._held.keys() - kept.keys() - {r.replica for r in reports if r}
+        self._finishing = await self.backend.finishing(missing) if missing else ()
+        now = self.clock()
         heard = {
             r.replica: ReplicaSnapshot(r, now, max(0, self._held[r.replica] - r.num_ongoing))
             for r in reports
@@ -178,8 +183,8 @@ class Pool:
             self._snapshot = None
 
     def has(self, replica: str) -> bool:
-        """Whether the replica is there, as far as is known."""
-        return replica in self._replicas
+        """Whether the replica is there, as far as is known, though it may get nothing new."""
+        return replica in self._replicas or replica in self._finishing
 
     def draft_tokens(self, replica: str) -> int | None:
         """Return the draft tokens a verify step that the replica reported last, None if it is not known."""

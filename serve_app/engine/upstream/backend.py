@@ -7,7 +7,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -56,6 +56,10 @@ class UpstreamBackend:
         if not health.is_there:
             return [None]
         return [speed.report(self._server.pool, health.pause_s > 0, self._max_model_len)]
+
+    async def finishing(self, replicas: Collection[str]) -> Collection[str]:
+        """Return nothing: the server, once it has answered, is always among the reports or silent."""
+        return ()
 
     def wake(self) -> None:
         """Do nothing: nobody here starts it."""

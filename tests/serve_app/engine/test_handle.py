@@ -1,16 +1,18 @@
 """Replicas over a Ray Serve handle: whose answer counts, and what Ray's errors become."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextvars import ContextVar
 from typing import Any
 
 import pytest
+import ray
 from grpc import StatusCode
 from grpc.aio import AioRpcError, Metadata
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
-from ray.serve._private.common import RequestMetadata
+from ray.serve._private.common import DeploymentID, RequestMetadata
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentResponseGenerator
 
@@ -190,6 +192,25 @@ async def test_one_bad_replica_does_not_hide_the_others(monkeypatch: pytest.Monk
         ReplicaReport("d", 2),
     ]
     assert fake.asked == ["report", "i1", 3]
+
+
+async def test_those_that_serve_lets_finish(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replica without a report finishes its calls as long as its actor lives, or nobody says otherwise."""
+
+    def look_up(name: str, namespace: str) -> None:
+        asked.append((name, namespace))
+        if name.endswith("dead"):
+            raise ValueError("Failed to look up actor")
+        if name.endswith("slow"):
+            time.sleep(0.2)
+
+    asked: list[tuple[str, str]] = []
+    monkeypatch.setattr(ray, "get_actor", look_up)
+    monkeypatch.setattr(handle, "REPORT_TIMEOUT_S", 0.05)
+    fake: Any = Handle()
+    fake.deployment_id = DeploymentID("latency", "venturi")
+    assert await HandleBackend(fake, "i1").finishing(["a", "dead", "slow"]) == ["a", "slow"]
+    assert ("SERVE_REPLICA::venturi#latency#a", "serve") in asked
 
 
 async def test_metrics_of_those_that_answer() -> None:

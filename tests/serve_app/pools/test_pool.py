@@ -82,6 +82,21 @@ async def test_the_silent_are_forgotten(pool: Pool, backend: ScriptedBackend) ->
     assert [r.replica for r in pool.snapshot().replicas] == ["b"]
 
 
+async def test_one_that_is_stopped_ends_what_it_has(pool: Pool, backend: ScriptedBackend) -> None:
+    """It is in no snapshot, and still there for the calls that it has, until it is gone."""
+    await pool.refresh()
+    lease = pool.acquire("a", CALL)
+    del backend.replicas["a"]
+    backend.stopping = {"a"}
+    await pool.refresh()
+    assert [r.replica for r in pool.snapshot().replicas] == ["b"]
+    assert pool.has("a")
+    backend.stopping.clear()
+    await pool.refresh()
+    assert not pool.has("a")
+    lease.release()
+
+
 async def test_suspect(pool: Pool) -> None:
     """A replica that failed is in no snapshot until it reports again, but still there; strangers are not."""
     await pool.refresh()

@@ -257,6 +257,21 @@ async def test_an_answer_may_have_no_body() -> None:
     assert parts.num_leases() == FREE
 
 
+async def test_a_replica_that_is_stopped_before_its_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Serve lets a replica end what it has when a pool shrinks or is updated: no request is made twice."""
+    monkeypatch.setattr(dispatch, "ABSENCE_CHECK_S", 0.01)
+    parts = await system({"t1": (0.1, head("t1"), b"{}")}, {"l1": OK}).refresh()
+    routing = asyncio.ensure_future(parts.router.route(NONE, CALL))
+    await until(lambda: parts.asked() == ["t1"])
+    backend = parts.backends["throughput"]
+    backend.replicas, backend.stopping = {}, {"t1"}
+    await parts.refresh()
+    answer = await routing
+    assert answer.decision == Decision("throughput", "t1", Reason.EFFORT)
+    assert parts.asked() == ["t1"]
+    answer.release()
+
+
 async def test_a_replica_that_goes_before_its_head(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that waits for a replica which is not there any more is taken to the next one."""
     monkeypatch.setattr(dispatch, "ABSENCE_CHECK_S", 0.01)
