@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from serve_app import tracing
@@ -45,6 +46,8 @@ from serve_app.router.dispatch import Answer, Router
 from serve_app.types import REPLICA_HEADER, Call, Effort, Headers
 
 logger = logging.getLogger("ray.serve")
+
+T = TypeVar("T")
 
 FORWARDED = (b"x-request-id", b"traceparent", b"tracestate")
 """Request headers that the engine gets to see, beside the content type."""
@@ -157,7 +160,10 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
     deadline_s = started + edge.limits.request_timeout_s
     arrived_s = edge.router.clock()
     admission: Admission = request.state.admission
-    body = await request_body.read(request, edge.limits.max_body_bytes)
+    try:
+        body = await _before(deadline_s, request_body.read(request, edge.limits.max_body_bytes))
+    except ClientDisconnect:
+        return Response(status_code=499)
     parsed = request_body.parse(body)
     name = parsed.get("model")
     if name is not None and name not in edge.model.names:
@@ -242,7 +248,7 @@ async def _engines_document(edge: Edge) -> dict[str, Any]:
     return json.loads(content) if answer.head.status == 200 else {}
 
 
-async def _before(deadline_s: float, work: Awaitable[Answer]) -> Answer:
+async def _before(deadline_s: float, work: Awaitable[T]) -> T:
     try:
         async with asyncio.timeout_at(deadline_s):
             return await work

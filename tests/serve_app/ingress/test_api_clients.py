@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from serve_app.config import Ingress
 from serve_app.engine.scripted import Step
 from tests.serve_app.ingress.asking import CHAT, EVENTS, FREE, SSE, body
 from tests.serve_app.samples import api, cancel, head, system, until
@@ -14,17 +15,18 @@ from tests.serve_app.samples import api, cancel, head, system, until
 class Connection:
     """One HTTP connection to an app, of which the client can let go at any moment."""
 
-    def __init__(self, *, fail_on: str = "") -> None:
+    def __init__(self, *, fail_on: str = "", is_cut_off: bool = False) -> None:
         self.gone = asyncio.Event()
         self.sent: list[dict[str, Any]] = []
         self._fail_on = fail_on
         self._content: bytes | None = json.dumps(body(stream=True)).encode()
+        self._is_cut_off = is_cut_off
 
     async def receive(self) -> dict[str, Any]:
         """Give the body; then, once the client has left, the disconnect."""
         if self._content is not None:
             content, self._content = self._content, None
-            return {"type": "http.request", "body": content, "more_body": False}
+            return {"type": "http.request", "body": content, "more_body": self._is_cut_off}
         await self.gone.wait()
         return {"type": "http.disconnect"}
 
@@ -75,6 +77,26 @@ async def test_a_client_that_leaves(script: tuple[Step, ...], status: int) -> No
     assert connection.status == status
     assert parts.num_leases() == FREE
     assert parts.num_cancels() == 1
+
+
+async def test_a_client_that_leaves_within_its_body() -> None:
+    """That is no fault of ours: nothing is logged as one, and no error is counted."""
+    parts = await system({"t1": ()}).refresh()
+    connection = Connection(is_cut_off=True)
+    connection.gone.set()
+    await connection.run(api(parts), "2.3")
+    assert connection.status == 499
+    assert parts.asked() == []
+    assert parts.counted("venturi_errors_total", status="500", code="internal_error") == 0
+
+
+async def test_a_body_that_does_not_come() -> None:
+    """The time for an answer holds from the first byte of the request."""
+    parts = await system({"t1": ()}).refresh()
+    connection = Connection(is_cut_off=True)
+    limits = Ingress(request_timeout_s=0.05)
+    await asyncio.wait_for(connection.run(api(parts, limits=limits), "2.3"), 1)
+    assert connection.status == 504
 
 
 @pytest.mark.parametrize("fail_on", ["http.response.start", "http.response.body"])
