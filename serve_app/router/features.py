@@ -45,10 +45,10 @@ def of_request(
 ) -> RequestFeatures:
     """Read the features off the body of a request of that effort, tenant, number of images and route.
 
-    Nothing is refused: what has the wrong type is passed over, and vLLM says what is wrong with it.
+    Nothing is refused: what has the wrong type or sign is passed over, and vLLM says what is wrong with it.
     """
     blocks, num_bytes = _prompt(body, effort)
-    max_tokens = next((body[f] for f in MAX_TOKENS_FIELDS if type(body.get(f)) is int), None)
+    max_tokens = next((body[f] for f in MAX_TOKENS_FIELDS if _is_count(body.get(f))), None)
     return RequestFeatures(
         effort,
         tuple(field for field in PLAIN_DECODING_FIELDS if body.get(field)),
@@ -64,6 +64,10 @@ def of_request(
         session=_session(body, tenant),
         route=route,
     )
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
 
 
 def _prompt(body: Mapping[str, Any], effort: Effort) -> tuple[tuple[Block, ...], int]:

@@ -79,6 +79,7 @@ def test_shapes(body: dict[str, Any], shapes: set[Shape]) -> None:
         ({"max_output_tokens": 9}, 9),
         ({"max_tokens": "7"}, None),
         ({"max_tokens": True}, None),
+        ({"max_tokens": -(10**400)}, None),
     ],
 )
 def test_max_tokens(body: dict[str, Any], max_tokens: int | None) -> None:
