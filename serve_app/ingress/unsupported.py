@@ -1,6 +1,6 @@
 """Which parts of a dialect are not served here? They are refused, since vLLM would ignore them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +49,9 @@ def _of_types(*types: str | None) -> Callable[[Any], bool]:
 
 def _keeps_all(management: object) -> bool:
     edits = management.get("edits") or () if isinstance(management, Mapping) else ()
-    return all(isinstance(edit, Mapping) and edit.get("keep") == "all" for edit in edits)
+    return isinstance(edits, Sequence) and all(
+        isinstance(edit, Mapping) and edit.get("keep") == "all" for edit in edits
+    )
 
 
 def _is_known(include: object) -> bool:

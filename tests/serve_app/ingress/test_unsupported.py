@@ -50,6 +50,7 @@ from serve_app.ingress.dialects import (
         (COUNT_TOKENS, {"mcp_servers": [{"url": "x"}]}, "mcp_servers", "no tools of its own"),
         (MESSAGES, {"container": "c"}, "container", "no tools of its own"),
         (MESSAGES, {"context_management": {"edits": [{"type": "x"}]}}, "context_management", "whole"),
+        (MESSAGES, {"context_management": {"edits": 3}}, "context_management", "whole"),
     ],
 )
 def test_refused(dialect: Dialect, body: dict[str, Any], field: str, word: str) -> None:
