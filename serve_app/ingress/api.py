@@ -168,7 +168,8 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
     name = parsed.get("model")
     if name is not None and name not in edge.model.names:
         raise models.unknown(name, edge.model)
-    header = request.headers.get(effort.HEADER)
+    given = request.headers.getlist(effort.HEADER)
+    header = ", ".join(given) if given else None
     dialect, applied, said = reading.understood(dialect, parsed, header, edge.limits, edge.model)
     is_stream, longest_s = parsed.get("stream") is True, edge.limits.request_timeout_s
     until = patience.deadlines(request.headers, is_stream, arrived_s, longest_s)
@@ -278,5 +279,6 @@ def _answer_headers(answer: Answer, applied: Effort) -> dict[str, str]:
 def _error(edge: Edge, request: Request, error: ApiError) -> Response:
     edge.metrics.errors.labels(error.status, error.code).inc()
     ours = {"x-venturi-pool": NO_ONE, "x-venturi-replica": NO_ONE, "x-venturi-reason": error.code}
-    shape = shapes.of_path(request.url.path)
-    return JSONResponse(shape.body(error), status_code=error.status, headers={**error.headers, **ours})
+    # A message repeats what the client sent, which may be no Unicode text.
+    content = request_body.serialise(shapes.of_path(request.url.path).body(error))
+    return Response(content, error.status, {**error.headers, **ours}, "application/json")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from serve_app.config import Ingress, Model
+from serve_app.errors import InvalidRequest
 from serve_app.ingress import effort, synonyms, unsupported
 from serve_app.ingress.dialects import Dialect
 from serve_app.types import Effort
@@ -26,6 +27,9 @@ def understood(
 ) -> Asked:
     """Read a parsed body; `header` is its `x-reasoning-effort`. Raises ApiError for what is refused."""
     dialect = dialect.of(parsed)
+    if not isinstance(stream := parsed.get("stream"), bool | None):
+        # vLLM would take 1 and "yes" for true: a stream that nobody here knows to be one.
+        raise InvalidRequest(f"stream must be true or false, not {stream!r:.80}", param="stream")
     unsupported.check(dialect, parsed)
     names = limits.efforts.of(dialect.name)
     applied = effort.applied(dialect, parsed, header, names, model.default_effort)

@@ -144,6 +144,16 @@ async def test_a_stream_that_opens_with_a_refusal() -> None:
         ({"json": body(store=True)}, (400, "unsupported", "store")),
         ({"json": body(safe_prompt=True)}, (400, "unsupported", "safe_prompt")),
         ({"json": body(seed=1, random_seed=2)}, (400, "invalid_value", "random_seed")),
+        ({"json": body(stream=1)}, (400, "invalid_value", "stream")),
+        ({"json": body(stream="true")}, (400, "invalid_value", "stream")),
+        (
+            {"headers": [("x-reasoning-effort", "none"), ("x-reasoning-effort", "high")]},
+            (400, "invalid_value", "x-reasoning-effort"),
+        ),
+        (
+            {"json": None, "content": b'{"chat_template_kwargs":{"\\ud800":1}}'},
+            (400, "invalid_value", "chat_template_kwargs.\ud800"),
+        ),
         ({"json": body(reasoning_effort=1)}, (400, "invalid_value", "reasoning_effort")),
         ({"json": None, "content": b'{"model":'}, (400, "invalid_value", "body")),
         ({"json": [1]}, (400, "invalid_value", "body")),
