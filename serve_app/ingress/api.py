@@ -200,7 +200,11 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
         return await edge.router.route(wanted, Call("POST", dialect.path, _forwarded(request), sent))
 
     routed = _before(deadline_s, settled_and_routed())
-    answer = await streaming.unless_gone(request, routed, Answer.release)
+    try:
+        answer = await streaming.unless_gone(request, routed, Answer.release)
+    except ApiError:
+        admission.charge(0)  # nobody has answered
+        raise
     if answer is None:
         return Response(status_code=499)
     request.state.decision = answer.decision

@@ -8,6 +8,8 @@ import httpx
 import pytest
 
 from serve_app.config import Ingress
+from serve_app.engine.scripted import Step
+from serve_app.errors import PoolBusy
 from serve_app.ingress.auth import key_hash
 from tests.serve_app.ingress.asking import CHAT, SSE, body
 from tests.serve_app.samples import System, api, client, head, system
@@ -19,12 +21,17 @@ FIGURES = (
 DONE = b"data: [DONE]\n\n"
 
 
-async def answers(folder: Path, limit: str, **fields: Any) -> tuple[System, list[httpx.Response]]:
+SCRIPT: tuple[Step, ...] = (head("t1", SSE), TEXT, FIGURES, DONE)
+
+
+async def answers(
+    folder: Path, limit: str, script: tuple[Step, ...] = SCRIPT, **fields: Any
+) -> tuple[System, list[httpx.Response]]:
     """Ask for a stream, and then once more."""
     keys = folder / "keys.yaml"
     keys.write_text(f'tenants: [{{name: one, keys: ["{key_hash(b"vk-one")}"]{limit}}}]')
     limits = Ingress.model_validate({"auth": {"keys_file": str(keys)}})
-    parts = system({"t1": (head("t1", SSE), TEXT, FIGURES, DONE)})
+    parts = system({"t1": script})
     asked = body(stream=True, **fields)
     async with client(api(parts, limits=limits)) as http:
         headers = {"authorization": "Bearer vk-one"}
@@ -45,6 +52,13 @@ async def test_the_engine_is_asked(tmp_path: Path) -> None:
     # The second one's head goes out when its own prompt has been estimated, beside the 7 of the first.
     estimate = 1000 - int(first.headers["x-ratelimit-remaining-tokens"])
     assert int(second.headers["x-ratelimit-remaining-tokens"]) == 1000 - 7 - estimate
+
+
+async def test_what_nobody_answers_costs_no_tokens(tmp_path: Path) -> None:
+    """A client that is told to come back later still has its tokens then."""
+    _, refused = await answers(tmp_path, ", tokens_per_min: 1000", (PoolBusy("full"),))
+    assert [answer.status_code for answer in refused] == [503, 503]
+    assert [answer.headers["x-ratelimit-remaining-tokens"] for answer in refused] == ["1000", "1000"]
 
 
 @pytest.mark.parametrize("limit", ["", ", tokens_per_min: 1000"], ids=["no limit", "limit"])
