@@ -179,8 +179,8 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
     admission.begin(applied, num_text_bytes)
     usage = Usage(estimated_tokens(num_text_bytes))
     asks_for_usage = is_silent(dialect, parsed)
-    is_timed, targets = dialect.generates and dialect is not CHAT_RENDER, edge.router.targets(applied)
-    seen = Observation(edge.metrics, admission.tenant, applied, targets, is_timed, started, usage)
+    samples, targets = dialect.generates and dialect is not CHAT_RENDER, edge.router.targets(applied)
+    seen = Observation(edge.metrics, admission.tenant, applied, targets, samples, started, usage)
     request.state.observation = seen
 
     async def settled_and_routed() -> Answer:
@@ -190,8 +190,8 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
         wanted = features.of_request(
             completed, applied, admission.tenant, admission.priority, len(images), dialect.path
         )
-        if not dialect.generates:
-            wanted = replace(wanted, blocks=(), generates=False)  # counting leaves nothing in a cache
+        if not samples:
+            wanted = replace(wanted, blocks=(), generates=False)  # it leaves nothing in a cache
         wanted = replace(wanted, first_token_deadline_s=until.first_token_s, deadline_s=until.whole_s)
         # What nobody had to change travels as it came.
         sent = body if completed is parsed else request_body.serialise(completed)
@@ -244,7 +244,7 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
 async def _engines_document(edge: Edge) -> dict[str, Any]:
     """Return what an engine says of its API; nothing if it keeps that to itself."""
     deadline_s = asyncio.get_running_loop().time() + edge.limits.request_timeout_s
-    wanted = features.of_request({}, edge.model.default_effort, route=document.PATH)
+    wanted = replace(features.of_request({}, edge.model.default_effort, route=document.PATH), generates=False)
     try:
         answer = await _before(deadline_s, edge.router.route(wanted, Call("GET", document.PATH)))
     except Unsupported:

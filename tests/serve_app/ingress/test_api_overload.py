@@ -66,11 +66,15 @@ async def test_a_deadline() -> None:
         assert (await first).status_code == 200
 
 
-async def test_counting_tokens_waits_for_nobody() -> None:
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/tokenize"), ("POST", "/v1/chat/completions/render"), ("GET", "/openapi.json")],
+)
+async def test_what_samples_nothing_waits_for_nobody(method: str, path: str) -> None:
     """It takes no place in a batch."""
     parts = one_place(max_queued=0)
     async with client(api(parts)) as http:
         first = asyncio.ensure_future(http.post(CHAT, json=body()))
         await until(lambda: parts.asked() == ["t1"])
-        assert (await http.post("/tokenize", json={"prompt": "hi"})).status_code == 200
+        assert (await http.request(method, path, json=body())).status_code == 200
         assert (await first).status_code == 200
