@@ -1,10 +1,18 @@
-"""Which words of a chat does vLLM know by another name? Those of Mistral's own API."""
+"""Which words of a request does vLLM, or this model, know by another name?
+
+Mistral's own API has some for chat. Clients of OpenAI have a `developer` where the encoder has a `system`.
+"""
+
+from collections.abc import Mapping
 
 from serve_app.errors import InvalidRequest
 from serve_app.ingress.dialects import CHAT, CHAT_RENDER, Body, Dialect
 
 FIELDS = {"random_seed": "seed"}
 VALUES = {("tool_choice", "any"): "required"}
+ROLES = {"developer": "system"}
+ROLES_OF = ("chat", "responses")
+"""Anthropic's dialect has no such role."""
 
 
 def translated(dialect: Dialect, body: Body) -> Body:
@@ -13,6 +21,8 @@ def translated(dialect: Dialect, body: Body) -> Body:
     Null means that nothing is said. Raises InvalidRequest for a field that has different values under
     its two names.
     """
+    if dialect.name in ROLES_OF and dialect.conversation:
+        body = _with_roles(body, dialect.conversation)
     if dialect.path not in (CHAT.path, CHAT_RENDER.path):
         return body
     for theirs, ours in FIELDS.items():
@@ -31,6 +41,19 @@ def translated(dialect: Dialect, body: Body) -> Body:
     if isinstance(messages, list) and any(map(_has_bare_url, messages)):
         body = {**body, "messages": [_with_urls(turn) if _has_bare_url(turn) else turn for turn in messages]}
     return body
+
+
+def _with_roles(body: Body, conversation: str) -> Body:
+    turns = body.get(conversation)
+    if not isinstance(turns, list) or not any(map(_other_role, turns)):
+        return body
+    named = [{**turn, "role": role} if (role := _other_role(turn)) else turn for turn in turns]
+    return {**body, conversation: named}
+
+
+def _other_role(turn: object) -> str | None:
+    role = turn.get("role") if isinstance(turn, Mapping) else None
+    return ROLES.get(role) if isinstance(role, str) else None
 
 
 def _has_bare_url(turn: object) -> bool:

@@ -48,6 +48,13 @@ def test_the_model_is_told(http: httpx.Client, path: str, said: Any, effort: str
     assert f'"reasoning_effort": "{effort}"' in prompt
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions/render", "/tokenize"])
+def test_a_developer_is_the_system(http: httpx.Client, path: str) -> None:
+    """The model knows no turn of OpenAI's other name for it."""
+    said = [{"role": "developer", "content": "Be brief."}, *QUESTION]
+    assert "[SYSTEM_PROMPT]Be brief.[/SYSTEM_PROMPT]" in rendered(http, path, {"messages": said})
+
+
 @pytest.mark.parametrize(
     ("said", "effort"),
     [

@@ -6,7 +6,7 @@ import pytest
 
 from serve_app.errors import InvalidRequest
 from serve_app.ingress import synonyms
-from serve_app.ingress.dialects import CHAT, CHAT_RENDER, DIALECTS, Dialect
+from serve_app.ingress.dialects import CHAT, CHAT_RENDER, DIALECTS, RESPONSES, TOKENIZE, Dialect
 
 HELLO = {"role": "user", "content": "Hello."}
 TEXT = {"type": "text", "text": "What is it?"}
@@ -37,6 +37,18 @@ def test_translated(dialect: Dialect, body: dict[str, Any], translated: dict[str
     before = dict(body)
     assert synonyms.translated(dialect, body) == translated
     assert body == before
+
+
+@pytest.mark.parametrize(
+    ("dialect", "key"), [(CHAT, "messages"), (TOKENIZE, "messages"), (RESPONSES, "input")]
+)
+def test_a_developer(dialect: Dialect, key: str) -> None:
+    """OpenAI's clients call the system so, and the model's encoder refuses roles that it does not know."""
+    other = {"role": ["developer"]}
+    body = {key: [{"role": "developer", "content": "Be brief."}, HELLO, other, 1]}
+    told = {key: [{"role": "system", "content": "Be brief."}, HELLO, other, 1]}
+    assert synonyms.translated(dialect, body) == told
+    assert synonyms.translated(dialect, told) is told
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(7, 8), (0, 7), (7, 0), (7, "7")])
