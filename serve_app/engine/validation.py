@@ -23,6 +23,8 @@ MAX_VALUE = 80
 def install(app: FastAPI) -> None:
     """Answer in place of the handler that vLLM's app has."""
     app.add_exception_handler(RequestValidationError, answered)
+    # vLLM's app comes with its middleware built already, around the handlers that it had then.
+    app.middleware_stack = app.build_middleware_stack()
 
 
 async def answered(_: Request, error: Exception) -> JSONResponse:

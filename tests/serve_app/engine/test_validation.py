@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from serve_app.engine import asgi, validation
 from serve_app.engine.readiness import collect
+from serve_app.engine.vllm import server_namespace
 from serve_app.types import Call
 
 
@@ -41,6 +42,16 @@ async def refusal(app: FastAPI, path: str, body: dict[str, Any]) -> dict[str, An
     error: dict[str, Any] = json.loads(content)["error"]
     assert error["code"] == 400
     return error
+
+
+async def test_the_app_as_vllm_builds_it() -> None:
+    """The handler holds in the whole app too, whose middleware vLLM has put together before."""
+    from vllm.entrypoints.launchers.app import build_app
+
+    app = build_app(server_namespace({"model": "deploy/pocket/target"}), ("generate",))
+    validation.install(app)
+    error = await refusal(app, "/v1/responses", {"model": "m"})
+    assert (error["param"], error["message"]) == ("input", "input: Field required")
 
 
 HELLO = [{"role": "user", "content": "Hello."}]
