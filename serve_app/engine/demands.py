@@ -3,13 +3,15 @@
 JSON of `json_object` is an object. A demanded tool is called, and nothing said before it. Where tools may be
 called and JSON is demanded, the answer is calls or JSON.
 
-Reason: in chat vLLM takes an array for an object, and mistral-common allows text beside JSON where there are
-tools, text of any length before calls, and calls of tools that there are not. In responses vLLM makes no
-grammar of `tool_choice`, and with one of JSON no tool can be called.
+Reason: in chat vLLM takes an array for an object, and mistral-common allows text beside JSON where tools may
+be called, text of any length before calls, and calls of tools that there are not. In messages vLLM lets tools
+be called though there are none. In responses it makes no grammar of `tool_choice`, and with one of JSON no
+tool can be called.
 
 Upstream symptom (vLLM 0.29.0): a chat with `response_format: {"type": "json_object"}` answers an array, one
 with `tools` and a schema in prose, and one with `tool_choice: "required"` may use up its tokens in text. A
-response with `tool_choice: "required"` answers in text, and one with `tools` and `text.format` never calls.
+response with `tool_choice: "required"` answers in text, and one with `tools` and `text.format` never calls. A
+message with `output_config.format` and no tools answers in prose.
 
 No longer needed when: `tests/serve_app/engine/test_demands.py` passes without `install`.
 """
@@ -48,7 +50,10 @@ def of_calls_and_json(lark: Callable[..., str]) -> Callable[..., str]:
     @wraps(lark)
     def made(factory: Any, *, mode: Any, tools: Any, json_schema: Any, **given: Any) -> str:
         schema = ANY_JSON if json_schema == {} else json_schema
-        if mode == ToolChoiceEnum.none or (mode == ToolChoiceEnum.auto and (schema is None or not tools)):
+        if mode == ToolChoiceEnum.auto and schema is not None and not tools:
+            json_alone: str = factory.get_lark_for_json_schema(template=given["template"], json_schema=schema)
+            return json_alone
+        if mode == ToolChoiceEnum.none or (mode == ToolChoiceEnum.auto and schema is None):
             return lark(factory, mode=mode, tools=tools, json_schema=schema, **given)
         if mode == ToolChoiceEnum.auto:
             mode = ToolChoiceEnum.required

@@ -155,20 +155,10 @@ def test_vllms_own_field(tokenizer: Any, is_mended: bool) -> None:
 
 @pytest.mark.parametrize("is_mended", ["mended"], indirect=True)
 def test_json_in_messages(tokenizer: Any, is_mended: bool) -> None:
-    """Anthropic's dialect reaches the grammar as `auto` without a tool: that stays JSON alone."""
-    from mistral_common.guidance.grammar_factory import GrammarFactory
-    from mistral_common.protocol.instruct.tool_calls import ToolChoiceEnum
-
-    factory = tokenizer.grammar_factory
-    asked = {
-        "template": factory.select_jinja_template(),
-        "mode": ToolChoiceEnum.auto,
-        "tools": None,
-        "json_schema": SCHEMA,
-        "parallel_tool_calls": True,
-    }
-    shipped = inspect.unwrap(GrammarFactory.get_lark_from_jinja)
-    assert factory.get_lark_from_jinja(**asked) == shipped(factory, **asked)
+    """Anthropic's dialect, and whoever says null, comes as no choice and no tool: that is JSON alone too."""
+    for demand in JSON:
+        asked = {"tool_choice": None, **FORMATS["chat"][demand]}
+        assert allowed(tokenizer, "chat", asked) == JSON[demand]
 
 
 @pytest.mark.parametrize("is_mended", ["mended"], indirect=True)
