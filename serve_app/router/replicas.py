@@ -67,6 +67,8 @@ class Scale:
 
     def _enough(self, num_requests: float, waiting_tokens: float, typical: ReplicaReport) -> int:
         """Return the least number of replicas that keeps all targets, as far as any does."""
+        if not num_requests:
+            return self.least
         idle = self._seen(typical)
         promises = [
             Promise(_attainable(promise.targets, seen), promise.answer_tokens)
@@ -81,7 +83,7 @@ class Scale:
             if num_requests > number * self.max_num_seqs:
                 continue
             if all(p.targets.met(one) for p, one in zip(promises, self._seen(share), strict=True)):
-                return self._within(number if num_requests else 0)
+                return number
         return self.most
 
     def _seen(self, report: ReplicaReport) -> list[Prediction]:

@@ -108,5 +108,11 @@ def test_limits() -> None:
     """Never fewer than the least, nor more than the most; none at all only where there is nothing to do."""
     limited = replace(PACE, least=2, most=3)
     assert [wanted(limited, 2, number) for number in (0, 1000)] == [2, 3]
-    to_zero = replace(PACE, least=0)
+
+
+@pytest.mark.parametrize("most", [1, 2, 10])
+def test_none_at_all(most: int) -> None:
+    """A pool that may sleep does so where there is nothing to do, also one of a single replica."""
+    to_zero = replace(PACE, least=0, most=most)
     assert [wanted(to_zero, 1, number) for number in (0, 1)] == [0, 1]
+    assert [wanted(to_zero, 0, number) for number in (0, 1)] == [0, 1]
