@@ -53,3 +53,18 @@ def test_what_is_mounted_exists() -> None:
     assert ours
     for path in ours:
         assert (FILE.parent / path).exists(), path
+
+
+def test_prometheus_sees_the_files_that_it_is_told_of() -> None:
+    """Ray's list too: the same list over HTTP needs the token of `up`, which Prometheus does not have."""
+    scraped = yaml.safe_load((PROJECT_ROOT / "deploy/monitoring/prometheus.yml").read_text())
+    listed = [
+        file
+        for job in scraped["scrape_configs"]
+        for sd in job.get("file_sd_configs", ())
+        for file in sd["files"]
+    ]
+    mounts = [volume.split(":")[1] for volume in SERVICES["prometheus"]["volumes"]]
+    assert listed
+    for file in listed:
+        assert any(Path(file).is_relative_to(mount) for mount in mounts), file
