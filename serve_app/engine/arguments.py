@@ -1,5 +1,6 @@
 """Which arguments does a pool's engine start with?"""
 
+from collections.abc import Mapping
 from typing import Any
 
 from parallel.vllm_plugin import EXPERT_COUNTER, FP8_DRAFT_OUTPUT
@@ -47,4 +48,7 @@ def engine_arguments(settings: Settings, pool_name: str) -> dict[str, Any]:
         arguments |= draft_length_arguments(settings, pool_name)
         if spec.fp8_output:
             arguments["additional_config"] = arguments.get("additional_config", {}) | {FP8_DRAFT_OUTPUT: True}
-    return arguments | pool.plan.engine_arguments() | pool.engine
+    given = pool.engine
+    if isinstance(grammars := given.get("structured_outputs_config"), Mapping):
+        given = given | {"structured_outputs_config": {**GRAMMARS, **grammars}}
+    return arguments | pool.plan.engine_arguments() | given

@@ -48,6 +48,14 @@ def test_the_model() -> None:
         ({f"{T}.engine": {"max_num_seqs": 512}}, {"max_num_seqs": 512}),
         ({f"{T}.count_experts": True}, {"worker_cls": EXPERT_COUNTER}),
         ({f"{T}.engine": {"load_format": "dummy"}}, {"load_format": "dummy"}),
+        (
+            {f"{T}.engine": {"structured_outputs_config": {"enable_in_reasoning": True}}},
+            {"structured_outputs_config": {"backend": "guidance", "enable_in_reasoning": True}},
+        ),
+        (
+            {f"{T}.engine": {"structured_outputs_config": {"backend": "xgrammar"}}},
+            {"structured_outputs_config": {"backend": "xgrammar"}},
+        ),
         ({f"{T}.engine": {"allowed_media_domains": ["a.example"]}}, {"allowed_media_domains": ["a.example"]}),
         (
             {f"{T}.speculation": {"draft": "/models/eagle"}},
