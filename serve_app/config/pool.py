@@ -78,6 +78,9 @@ def _adapt(given: Any) -> Any:
     return given
 
 
+COUNTS = ("max_model_len", "max_num_seqs", "max_num_batched_tokens")
+"""Engine arguments that must be whole numbers."""
+
 MAX_NUM_SEQS = 256
 """Places of a rank whose `engine.max_num_seqs` is not given: vLLM's default on most devices."""
 
@@ -168,8 +171,9 @@ class Pool(Frozen):
 
     @property
     def places(self) -> int:
-        """How many sequences a replica works on at once."""
-        return (self.engine.get("max_num_seqs") or MAX_NUM_SEQS) * self.plan.dp
+        """How many sequences a replica works on at once: of its engine's, those that it is sent."""
+        of_engine: int = (self.engine.get("max_num_seqs") or MAX_NUM_SEQS) * self.plan.dp
+        return min(of_engine, self.max_ongoing_requests)
 
     @field_validator("efforts")
     @classmethod
@@ -218,12 +222,31 @@ class Pool(Frozen):
                 raise ValueError(
                     f"engine.{name}={self.engine[name]!r} needs speculation.{setting}=false, which uses it"
                 )
-        max_num_seqs = self.engine.get("max_num_seqs")
-        if max_num_seqs is not None and (type(max_num_seqs) is not int or max_num_seqs < 1):
-            raise ValueError(f"engine.max_num_seqs={max_num_seqs!r} must be a whole number of at least 1")
-        if max_num_seqs is not None and max_num_seqs > self.max_ongoing_requests:
+        return self
+
+    @model_validator(mode="after")
+    def _engine_numbers(self) -> Self:
+        for name in COUNTS:
+            value = self.engine.get(name)
+            if value is not None and (type(value) is not int or value < 1):
+                raise ValueError(f"engine.{name}={value!r} must be a whole number of at least 1")
+        share = self.engine.get("gpu_memory_utilization", 1)
+        if type(share) not in (int, float) or not 0 < share <= 1:
+            raise ValueError(f"engine.gpu_memory_utilization={share!r} must be above 0 and at most 1")
+        max_num_seqs, max_num_batched_tokens = (
+            self.engine.get(name) for name in ("max_num_seqs", "max_num_batched_tokens")
+        )
+        if max_num_seqs is None:
+            return self
+        if max_num_seqs * self.plan.dp > self.max_ongoing_requests:
+            groups = f" on each of plan.dp={self.plan.dp}" if self.plan.dp > 1 else ""
             raise ValueError(
-                f"engine.max_num_seqs={max_num_seqs} can never be reached with "
+                f"engine.max_num_seqs={max_num_seqs}{groups} can never be reached with "
                 f"max_ongoing_requests={self.max_ongoing_requests}"
+            )
+        if max_num_batched_tokens is not None and max_num_seqs > max_num_batched_tokens:
+            raise ValueError(
+                f"engine.max_num_seqs={max_num_seqs} is more than "
+                f"engine.max_num_batched_tokens={max_num_batched_tokens}: each takes a token a step"
             )
         return self

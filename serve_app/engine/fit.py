@@ -44,7 +44,7 @@ def max_model_len(settings: Settings, pool_name: str) -> int:
     pool, shape = settings.pools[pool_name], _shape(_params(settings.model.path))
     if pool.upstream:
         return pool.upstream.max_model_len or shape.positions
-    return int(_number(pool, "max_model_len", shape.positions))
+    return _length(pool, shape)
 
 
 def _fit(settings: Settings, pool_name: str) -> Fit:
@@ -64,9 +64,9 @@ def _fit(settings: Settings, pool_name: str) -> Fit:
     )
     tokens = None
     if pool.gpu:
-        share = _number(pool, "gpu_memory_utilization", DEFAULT_UTILIZATION)
+        share = pool.engine.get("gpu_memory_utilization", DEFAULT_UTILIZATION)
         _, tokens = room(needed, hardware.gpu(pool.gpu), memory_utilization=share)
-        length = _number(pool, "max_model_len", shape.positions)
+        length = _length(pool, shape)
         if tokens // pool.plan.dp < length:
             raise ValueError(
                 f"engine.max_model_len={length} is more than the {tokens // pool.plan.dp} tokens of context "
@@ -135,17 +135,16 @@ def _cache_format(pool: Pool, weight_format: WeightFormat) -> CacheFormat:
     return CacheFormat.FLOAT32 if weight_format is WeightFormat.FLOAT32 else CacheFormat.BF16
 
 
+def _length(pool: Pool, shape: ModelShape) -> int:
+    length: int = pool.engine.get("max_model_len") or shape.positions
+    return length
+
+
 def _check_length(pool: Pool, shape: ModelShape) -> None:
-    length = _number(pool, "max_model_len", shape.positions)
+    length, drafted = _length(pool, shape), pool.speculation and pool.speculation.max_model_len
     if length > shape.positions:
         raise ValueError(
             f"engine.max_model_len={length} is more than the model's {shape.positions} positions"
         )
-
-
-def _number(pool: Pool, name: str, default: float) -> float:
-    """Return an engine argument that the estimate computes with."""
-    value = pool.engine.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"engine.{name}={value!r} must be a number")
-    return value
+    if drafted and drafted > length:
+        raise ValueError(f"speculation.max_model_len={drafted} is more than engine.max_model_len={length}")

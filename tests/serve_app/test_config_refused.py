@@ -152,6 +152,27 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         f"{T}: engine.max_num_seqs='64' must be a whole number of at least 1",
     ),
     (
+        {f"{T}.engine.max_model_len": -1},
+        f"{T}: engine.max_model_len=-1 must be a whole number of at least 1",
+    ),
+    (
+        {f"{T}.engine.max_model_len": 8192.5},
+        f"{T}: engine.max_model_len=8192.5 must be a whole number of at least 1",
+    ),
+    (
+        {f"{T}.engine.gpu_memory_utilization": 92},
+        f"{T}: engine.gpu_memory_utilization=92 must be above 0 and at most 1",
+    ),
+    (
+        {f"{T}.engine.gpu_memory_utilization": "much"},
+        f"{T}: engine.gpu_memory_utilization='much' must be above 0 and at most 1",
+    ),
+    (
+        {f"{T}.engine": {"max_num_seqs": 512, "max_num_batched_tokens": 256}},
+        f"{T}: engine.max_num_seqs=512 is more than engine.max_num_batched_tokens=256: "
+        f"each takes a token a step",
+    ),
+    (
         {
             f"{T}.autoscaling": {"max_replicas": 4, "target_ongoing_requests": 64},
             f"{T}.engine.max_num_seqs": 64,
@@ -164,6 +185,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (
         {f"{T}.engine": {"max_num_seqs": 65}, f"{T}.max_ongoing_requests": 64},
         f"{T}: engine.max_num_seqs=65 can never be reached with max_ongoing_requests=64",
+    ),
+    (
+        {f"{T}.plan": {"dp": 4}, f"{T}.engine": {"max_num_seqs": 512}},
+        f"{T}: engine.max_num_seqs=512 on each of plan.dp=4 can never be reached with "
+        f"max_ongoing_requests=1024",
     ),
     (
         {"model.aliases": ["small", "mistral-small-4"]},

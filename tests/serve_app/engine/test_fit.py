@@ -161,8 +161,13 @@ def test_a_broken_checkpoint(tmp_path: Path, text: str, reason: str) -> None:
     assert refused({"model.path": str(tmp_path)}).startswith(f"{T}: {reason}")
 
 
-@pytest.mark.parametrize("name", ["max_model_len", "gpu_memory_utilization"])
-def test_an_argument_that_is_no_number(name: str) -> None:
-    """An argument that the estimate reads must be a number; the line names it and what it is."""
-    line = refused(FP8 | {f"{T}.gpu": "H200", f"{T}.engine": {name: "much"}})
-    assert line == f"{T}: engine.{name}='much' must be a number"
+@pytest.mark.parametrize(("engine", "length"), [({"max_model_len": 4096}, 4096), ({}, 16_384)])
+def test_a_head_drafts_for_no_more_than_the_context(
+    checkpoint: Path, engine: dict[str, Any], length: int
+) -> None:
+    """A head whose limit is beyond the target's, which vLLM would refuse when it starts."""
+    head = {"draft": str(checkpoint / "eagle"), "max_model_len": length + 1}
+    changes = {"model.path": str(checkpoint / "target"), f"{T}.engine": engine}
+    line = refused(changes | {f"{T}.speculation": head})
+    assert line == f"{T}: speculation.max_model_len={length + 1} is more than engine.max_model_len={length}"
+    fitted(changes | {f"{T}.speculation": head | {"max_model_len": length}})

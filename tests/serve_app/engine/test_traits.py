@@ -36,6 +36,10 @@ L = "pools.latency"
             PoolSnapshot("latency", frozenset({Effort.HIGH}), max_num_seqs=16),
         ),
         (
+            {f"{L}.max_ongoing_requests": 64, f"{L}.plan": {"dp": 2}},
+            PoolSnapshot("latency", frozenset({Effort.HIGH}), max_num_seqs=64),
+        ),
+        (
             {
                 f"{L}.upstream": {
                     "url": "http://there/v1",
@@ -58,7 +62,7 @@ L = "pools.latency"
     ],
 )
 def test_traits(changes: dict[str, Any], wanted: PoolSnapshot) -> None:
-    """Efforts, draft head and limits; two groups have twice the places, an ingress replica its share."""
+    """Efforts, draft head and limits; two groups have twice the places, up to the requests taken."""
     assert traits(config.parse(args(changes)), "latency") == wanted
 
 
