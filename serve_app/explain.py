@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 from serve_app.config import Settings
+from serve_app.engine.fit import fit
 from serve_app.engine.traits import step_tables, traits
 from serve_app.errors import ApiError, ConfigError
 from serve_app.ingress import body as request_body
@@ -29,7 +30,8 @@ def explained(settings: Settings, route: str, request: Path, snapshots: Path | N
     """Return why the request in a file, as a body for `route`, would go where it would.
 
     `snapshots`: a JSON file of each pool's replicas, see `read_snapshots`; else every pool has its replicas,
-    and all are idle. Raises ConfigError for a file that cannot be read, and for a body that is refused.
+    and all are idle. Raises ConfigError for a file that cannot be read, for a body that is refused, and for
+    a pool that cannot run.
     """
     if route not in ROUTES:
         raise ConfigError([f"--route: must be one of {', '.join(ROUTES)}, not {route!r}"])
@@ -37,6 +39,8 @@ def explained(settings: Settings, route: str, request: Path, snapshots: Path | N
         wanted = request_features(settings, route, _bytes(request))
     except ApiError as error:
         raise ConfigError([f"{request}: {error.message}"]) from None
+    for name in settings.engine_pools:
+        fit(settings, name)
     pools = read_snapshots(settings, snapshots) if snapshots else idle(settings)
     policy = Policy(settings.router.rules(), step_tables(settings), Random(0))
     return explanation.explain(policy, wanted, pools, 0.0)

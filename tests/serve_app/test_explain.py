@@ -152,3 +152,11 @@ def test_files_that_cannot_be_read(tmp_path: Path, name: str) -> None:
     (tmp_path / "broken.json").write_text("{")
     with pytest.raises(ConfigError, match=name):
         explained(SETTINGS, CHAT, written(tmp_path, "r", HIGH), tmp_path / name)
+
+
+def test_a_pool_that_cannot_run(tmp_path: Path) -> None:
+    """It is named, as `check` names it."""
+    changes = {"pools.latency.gpu": "H200", "pools.latency.plan": {"tp": 3}}
+    settings = config.parse(args({"model.path": "/models/not-here"} | changes))
+    with pytest.raises(ConfigError, match=r"^pools\.latency: tp=3 does not divide num_attention_heads=32$"):
+        explained(settings, CHAT, written(tmp_path, "request.json", HIGH), None)
