@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serve_app.config import Settings, parse, read_yaml, unknown_keys
+from serve_app.config import INGRESS_DEPLOYMENT, Settings, parse, read_yaml, unknown_keys
+from serve_app.engine.draining import is_draining
 from serve_app.errors import ConfigError
 from serve_app.ingress.auth import Access, access
 
@@ -56,14 +57,41 @@ def load(path: Path) -> ServeFile:
     (application,) = ours
     if application.route_prefix is None:
         raise ConfigError(["route_prefix: must be a path, not None: clients reach Venturi there"])
-    return ServeFile(path, parse(application.args), http.host, http.port, application.route_prefix)
+    settings = parse(application.args)
+    at = f"applications.{applications.index(application)}.deployments"
+    if problems := _wrong_overrides(at, application.deployments, settings):
+        raise ConfigError(problems)
+    return ServeFile(path, settings, http.host, http.port, application.route_prefix)
+
+
+def _wrong_overrides(at: str, overrides: Sequence[Any], settings: Settings) -> list[str]:
+    """Return a line for each entry of `deployments` that Serve would fail to deploy, or replicas to take."""
+    problems = []
+    names = (INGRESS_DEPLOYMENT, *settings.engine_pools)
+    for i, one in enumerate(overrides):
+        if one.name not in names:
+            problems.append(f"{at}.{i}.name: no deployment {one.name!r}; there are {', '.join(names)}")
+        elif "user_config" in one.model_fields_set:
+            if one.name == INGRESS_DEPLOYMENT:
+                problems.append(f"{at}.{i}: {one.name!r} takes no user_config, not {one.user_config!r}")
+                continue
+            try:
+                is_draining(one.user_config)
+            except ValueError as error:
+                problems.append(f"{at}.{i}: {error}")
+    return problems
 
 
 def _as_serve_reads_it(tree: Mapping[str, Any]) -> tuple[Any, Sequence[Any]]:
     """Return HTTP options and applications as Ray Serve's own schema reads them; our `args` are not its."""
     # Imported here: it takes a second, and a file that is no YAML needs no Ray.
     from pydantic import ValidationError
-    from ray.serve.schema import HTTPOptionsSchema, ServeApplicationSchema, ServeDeploySchema
+    from ray.serve.schema import (
+        DeploymentSchema,
+        HTTPOptionsSchema,
+        ServeApplicationSchema,
+        ServeDeploySchema,
+    )
 
     try:
         read = ServeDeploySchema.model_validate(dict(tree))
@@ -74,7 +102,10 @@ def _as_serve_reads_it(tree: Mapping[str, Any]) -> tuple[Any, Sequence[Any]]:
     problems = unknown_keys("", tree, ServeDeploySchema.model_fields)
     problems += unknown_keys("http_options", tree.get("http_options", {}), HTTPOptionsSchema.model_fields)
     for i, application in enumerate(tree["applications"]):
-        problems += unknown_keys(f"applications.{i}", application, ServeApplicationSchema.model_fields)
+        at = f"applications.{i}"
+        problems += unknown_keys(at, application, ServeApplicationSchema.model_fields)
+        for j, deployment in enumerate(application.get("deployments", ())):
+            problems += unknown_keys(f"{at}.deployments.{j}", deployment, DeploymentSchema.model_fields)
     if problems:
         raise ConfigError(problems)
     return read.http_options, read.applications

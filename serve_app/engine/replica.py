@@ -14,6 +14,7 @@ import ray
 from ray import serve
 
 from serve_app.engine import readiness
+from serve_app.engine.draining import is_draining
 from serve_app.engine.ingress_queues import IngressQueues
 from serve_app.engine.vllm import VllmServer
 from serve_app.errors import EngineDead, ReplicaFailed
@@ -128,11 +129,7 @@ class EngineReplica:
         Serve calls it at the start, and for a changed value without a restart. Raises ValueError for
         anything else in it.
         """
-        match dict(user_config):
-            case {"draining": bool(is_draining), **others} if not others:
-                self._is_draining = is_draining
-            case given:
-                raise ValueError(f"user_config may have draining: true or false, not {given!r}")
+        self._is_draining = is_draining(user_config)
 
     async def metrics(self) -> tuple[str, bytes]:
         """Return this replica's id and vLLM's metrics in Prometheus text form."""

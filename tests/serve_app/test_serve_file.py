@@ -122,11 +122,49 @@ def test_what_ray_serve_refuses(tmp_path: Path, tree: object, lines: list[str]) 
             {"applications": [APPLICATION | {"route_prefx": "/"}]},
             "applications.0.route_prefx: unknown key; did you mean 'route_prefix'?",
         ),
+        (
+            {"applications": [APPLICATION | {"deployments": [{"name": "latency", "num_replica": 2}]}]},
+            "applications.0.deployments.0.num_replica: unknown key; did you mean 'num_replicas'?",
+        ),
     ],
 )
 def test_misspelt_keys_of_ray_serve(tmp_path: Path, tree: object, line: str) -> None:
     """Ray Serve would pass over a misspelt key in silence; we do not."""
     assert problems(written(tmp_path, tree)) == [line]
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        (
+            {"name": "fast"},
+            "applications.0.deployments.0.name: no deployment 'fast'; there are ingress, throughput, latency",
+        ),
+        (
+            {"name": "latency", "user_config": {"drain": True}},
+            "applications.0.deployments.0: user_config may have draining: true or false, not {'drain': True}",
+        ),
+        (
+            {"name": "latency", "user_config": None},
+            "applications.0.deployments.0: user_config may have draining: true or false, not None",
+        ),
+        (
+            {"name": "ingress", "user_config": {"draining": True}},
+            "applications.0.deployments.0: 'ingress' takes no user_config, not {'draining': True}",
+        ),
+    ],
+)
+def test_overrides_that_cannot_be_deployed(tmp_path: Path, override: object, line: str) -> None:
+    """A running pool would be taken down by what its replicas do not take."""
+    assert problems(written(tmp_path, {"applications": [APPLICATION | {"deployments": [override]}]})) == [
+        line
+    ]
+
+
+def test_a_pool_may_be_told_to_drain(tmp_path: Path) -> None:
+    """As ARCHITECTURE.md says it, for a pool with engines of its own."""
+    override = {"name": "latency", "user_config": {"draining": True}, "num_replicas": 2}
+    load(written(tmp_path, {"applications": [APPLICATION | {"deployments": [override]}]}))
 
 
 @pytest.mark.parametrize(
