@@ -17,7 +17,7 @@ from serve_app.engine import readiness
 from serve_app.engine.draining import is_draining
 from serve_app.engine.ingress_queues import IngressQueues
 from serve_app.engine.vllm import VllmServer
-from serve_app.errors import EngineDead, ReplicaFailed
+from serve_app.errors import EngineDead, ReplicaFailed, StartError
 from serve_app.types import SCALING_COUNTS, SCALING_MEANS, SCALING_QUEUE, Call, Head, ReplicaReport
 
 logger = logging.getLogger("ray.serve")
@@ -56,7 +56,7 @@ class EngineReplica:
         self._queues = IngressQueues()
         logger.info(f"pool {pool}: loading {arguments['model']}")
         self._server = await VllmServer.start(arguments)
-        await readiness.check(self._server.call, model)
+        await self._become_ready(model)
         self._server.forget_stats()
         logger.info(f"pool {pool}: decoded a token at each effort, taking traffic")
         self._tasks = [
@@ -64,6 +64,18 @@ class EngineReplica:
             asyncio.create_task(self._server.log_stats(STATS_LOG_PERIOD_S)),
             asyncio.create_task(self._server.watch_experts(EXPERTS_PERIOD_S)),
         ]
+
+    async def _become_ready(self, model: str) -> None:
+        """Return when `readiness.check` does; raise StartError likewise, and when the engine dies."""
+        check = asyncio.create_task(readiness.check(self._server.call, model))
+        while not check.done() and not self._server.errored:
+            await asyncio.wait({check}, timeout=WATCH_PERIOD_S)
+        await asyncio.wait({check}, timeout=NAMING_PATIENCE_S)
+        if not check.done():
+            # vLLM tells nobody of some losses (`group.py`): the check would wait for ever.
+            check.cancel()
+            raise StartError(f"readiness: {self._server.failure}")
+        await check
 
     async def call(self, call: Call) -> AsyncIterator[Head | bytes]:
         """Serve one request: its Head with the body's opening, then the rest of the body.

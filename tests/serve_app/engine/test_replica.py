@@ -10,7 +10,7 @@ import pytest
 from serve_app.engine.ingress_queues import IngressQueues
 from serve_app.engine.replica import EngineReplica
 from serve_app.engine.scripted import ScriptedStream, Step
-from serve_app.errors import EngineDead, ReplicaFailed
+from serve_app.errors import EngineDead, ReplicaFailed, StartError
 from serve_app.types import Call, Head, ReplicaReport
 from tests.serve_app.samples import CALL
 
@@ -148,6 +148,24 @@ async def test_what_serve_scales_by() -> None:
     for ingress, num_queued in (("i1", 9), ("i1", 3), ("i2", 1)):
         await replica.report(ingress, num_queued)
     assert await replica.record_autoscaling_stats() == nothing | {"num_queued": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("server", "problem"),
+    [
+        (Server(1000.0, errored=True), "readiness: the engine has lost Worker_TP1"),
+        (
+            Server(Head(500), b"no memory", errored=True),
+            "readiness: effort none, whole: answered 500, not 200: no memory",
+        ),
+    ],
+    ids=["it says nothing", "it says why"],
+)
+async def test_an_engine_that_dies_before_it_is_ready(server: Server, problem: str) -> None:
+    """The replica fails to start, so that Serve, which waits for a start without end, makes another."""
+    async with asyncio.timeout(10):
+        with pytest.raises(StartError, match=f"^{problem}$"):
+            await Replica(server)._become_ready("m")
 
 
 async def test_draining() -> None:
