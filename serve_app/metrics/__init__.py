@@ -172,13 +172,17 @@ class Metrics:
         return name
 
     def start_at_zero(self, pools: Iterable[str]) -> None:
-        """Have the series there from the start that alerts watch: a counter that appears as 1 never rose."""
+        """Have the series there from the start that alerts watch.
+
+        A counter that appears as 1 never rose, and what is not there cannot be added to.
+        """
         for pool in pools:
             for failure in (ReplicaLost, PoolBusy):
                 self.retries.labels(pool, failure.code)
             for breach in (ReplicaLost, AnswerTimeout):
                 self.broken_streams.labels(pool, breach.code)
             for effort in Effort:
+                self.queue_depth.labels(pool, effort)
                 self.queue_time.labels(pool, effort)
                 for shed in (QueueFull, Displaced, FloorKept, DeadlineUnreachable):
                     self.sheds.labels(pool, effort, shed.code)

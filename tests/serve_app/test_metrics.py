@@ -108,6 +108,7 @@ def test_what_alerts_watch_is_there_from_the_start() -> None:
         ("venturi_errors_total", {"status": "500", "code": "internal_error"}),
         ("venturi_retries_total", {"pool": "latency", "code": "replica_lost"}),
         ("venturi_broken_streams_total", {"pool": "latency", "code": "answer_timeout"}),
+        ("venturi_queue_depth", {"pool": "latency", "effort": "none"}),
     ):
         assert page[name, labels(**by, **own)] == 0
 
