@@ -78,26 +78,27 @@ class VllmServer:
             disable_log_stats=engine_args.disable_log_stats,
             stat_loggers=[stats.logger],
         )
-        stream_errors.install()
-        token_ids.install()
-        response_parts.install()
-        turns.install()  # around the parts
-        response_ids.install()
-        demands.install(engine.get_tokenizer())
-        settings = grammars.Settings(engine.get_tokenizer())
-        engine.generate = grammars.from_the_start(engine.generate, settings)
         try:
+            stream_errors.install()
+            token_ids.install()
+            response_parts.install()
+            turns.install()  # around the parts
+            response_ids.install()
+            demands.install(engine.get_tokenizer())
+            settings = grammars.Settings(engine.get_tokenizer())
+            engine.generate = grammars.from_the_start(engine.generate, settings)
             await engine.reset_mm_cache()  # profiling leaves dummy images in it
             tasks = await engine.get_supported_tasks()
             app = build_app(namespace, tasks, engine.model_config)
             await init_app_state(engine, app.state, namespace, tasks)
             validation.install(app)
+            group = Group.of(engine)
         except BaseException:
             engine.shutdown()
             raise
         # vLLM's error handler asks its uvicorn server to exit; a replica has none and leaves by itself.
         app.state.server = SimpleNamespace(should_exit=False)
-        return cls(app, engine, Group.of(engine), stats)
+        return cls(app, engine, group, stats)
 
     def call(self, call: Call) -> AsyncGenerator[Head | bytes, None]:
         """Run one HTTP call through vLLM's app; see `asgi.stream` for what is yielded and how it ends."""

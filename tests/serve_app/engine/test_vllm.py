@@ -1,11 +1,13 @@
 """What the server around an engine knows of its experts and of its death, without an engine."""
 
+import logging
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from parallel.vllm_plugin import EXPERT_COUNTER
+from parallel.vllm_plugin import EXPERT_COUNTER, fixes
+from serve_app.engine import demands, response_ids, response_parts, stream_errors, token_ids, turns, vllm
 from serve_app.engine.group import Group
 from serve_app.engine.stats import EngineStats
 from serve_app.engine.vllm import VllmServer
@@ -70,3 +72,28 @@ def test_a_dead_engine(num_answers: int, lost: str, failure: str) -> None:
 def test_an_engine_that_lives() -> None:
     """Neither vLLM nor its group says that it is dead."""
     assert not VllmServer(None, Engine("", 1), Group(), EngineStats()).errored
+
+
+async def test_an_engine_that_cannot_be_served_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its processes would keep their devices: here the tokenizer has no tokens for an effort."""
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    for handler in logging.getLogger("ray.serve").handlers:
+        monkeypatch.setattr(handler, "level", handler.level)  # what vLLM imports raises it, pytest's own too
+    stopped: list[bool] = []
+    options = {"enable_log_requests": False, "aggregate_engine_logging": False, "disable_log_stats": False}
+    given = SimpleNamespace(create_engine_config=lambda usage_context: None, **options)
+    tokenizer = SimpleNamespace(decode=str, get_vocab=dict)
+    engine = SimpleNamespace(
+        get_tokenizer=lambda: tokenizer, generate=None, shutdown=lambda: stopped.append(True)
+    )
+    monkeypatch.setattr(vllm, "server_namespace", lambda arguments: None)
+    monkeypatch.setattr(fixes, "require", lambda config: None)
+    monkeypatch.setattr(AsyncEngineArgs, "from_cli_args", lambda namespace: given)
+    monkeypatch.setattr(AsyncLLM, "from_vllm_config", lambda config, **named: engine)
+    for mended in (stream_errors, token_ids, response_parts, turns, response_ids, demands):
+        monkeypatch.setattr(mended, "install", lambda *_: None)
+    with pytest.raises(KeyError, match="MODEL_SETTINGS"):
+        await VllmServer.start({})
+    assert stopped == [True]
