@@ -132,6 +132,8 @@ def engine(settings: Settings, name: str) -> Application:
         "graceful_shutdown_timeout_s": settings.drain_s,
         "health_check_period_s": HEALTH_CHECK_PERIOD_S,
         "health_check_timeout_s": HEALTH_CHECK_TIMEOUT_S,
+        # Else replicas would not be told when what a serve file said of draining is taken out of it.
+        "user_config": {"draining": False},
         "request_router_config": RequestRouterConfig(
             request_router_class="serve_app.engine.pinned.PinnedReplicaRouter"
         ),

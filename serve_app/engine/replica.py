@@ -135,7 +135,7 @@ class EngineReplica:
         known[SCALING_QUEUE] = self._queues.total(time.monotonic())
         return {name: float(value) for name, value in known.items() if value is not None}
 
-    def reconfigure(self, user_config: Mapping[str, Any]) -> None:
+    async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
         """Take Serve's `user_config`: with `draining: true` routers send this replica nothing new.
 
         Serve calls it at the start, and for a changed value without a restart. Raises ValueError for

@@ -64,6 +64,7 @@ def test_an_engine() -> None:
     assert deployment.func_or_class is EngineReplica
     assert (deployment.num_replicas, deployment.max_ongoing_requests) == (3, 300)
     assert deployment.max_queued_requests == 30
+    assert deployment.user_config == {"draining": False}
     assert deployment.ray_actor_options["num_cpus"] == 8
     assert deployment.ray_actor_options["num_gpus"] == 2
     environment = deployment.ray_actor_options["runtime_env"]["env_vars"]

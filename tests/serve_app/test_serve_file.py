@@ -155,7 +155,7 @@ def test_misspelt_keys_of_ray_serve(tmp_path: Path, tree: object, line: str) -> 
     ],
 )
 def test_overrides_that_cannot_be_deployed(tmp_path: Path, override: object, line: str) -> None:
-    """A running pool would be taken down by what its replicas do not take."""
+    """Serve would refuse an unknown name, and replicas what they are told."""
     assert problems(written(tmp_path, {"applications": [APPLICATION | {"deployments": [override]}]})) == [
         line
     ]

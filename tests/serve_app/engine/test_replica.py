@@ -172,15 +172,15 @@ async def test_draining() -> None:
     """Serve's user_config says whether the replica drains, and may say it again."""
     replica = Replica(Server())
     for is_draining in (True, False):
-        replica.reconfigure({"draining": is_draining})
+        await replica.reconfigure({"draining": is_draining})
         assert await replica.report("i1", 0) == ReplicaReport("r1", is_draining=is_draining)
 
 
 @pytest.mark.parametrize("given", [{"draining": 1}, {"drain": True}, {"draining": True, "x": 1}, {}])
-def test_another_user_config_is_refused(given: dict[str, Any]) -> None:
+async def test_another_user_config_is_refused(given: dict[str, Any]) -> None:
     """Anything but draining: true or false is named."""
     with pytest.raises(ValueError, match="user_config may have draining: true or false, not"):
-        Replica(Server()).reconfigure(given)
+        await Replica(Server()).reconfigure(given)
 
 
 async def test_experts() -> None:
