@@ -60,7 +60,7 @@ class Ingress(Frozen):
     """The HTTP edge."""
 
     replicas: Positive = 1
-    num_cpus: Annotated[float, Field(ge=0)] = 1.0
+    num_cpus: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     """CPUs that Ray reserves for each ingress replica."""
     max_ongoing_requests: Positive = 1024
     """Requests that one ingress replica holds at once, streams included."""

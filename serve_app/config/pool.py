@@ -150,8 +150,8 @@ class Pool(Frozen):
     gpu: str | None = None
     """The model of GPU, say H200: lets `check` say whether the weights and the context fit."""
     plan: Annotated[ParallelPlan, BeforeValidator(_plan)] = ParallelPlan()
-    cpus_per_rank: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
-    """CPUs that Ray reserves for each rank; a reservation, not a limit."""
+    cpus_per_rank: Annotated[float, Field(ge=1e-4, allow_inf_nan=False)] = 1.0
+    """CPUs that Ray, which knows none smaller, reserves for each rank; a reservation, not a limit."""
     replicas: Positive | None = None
     """A fixed number of replicas; 1 if neither this nor `autoscaling` is given."""
     autoscaling: Autoscaling | None = None

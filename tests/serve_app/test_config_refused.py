@@ -100,6 +100,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {f"{T}.cpus_per_rank": float("nan")},
         f"{T}.cpus_per_rank: Input should be a finite number, not nan",
     ),
+    (
+        {f"{T}.cpus_per_rank": 0.00001},
+        f"{T}.cpus_per_rank: Input should be greater than or equal to 0.0001, not 1e-05",
+    ),
+    (
+        {"ingress.num_cpus": float("inf")},
+        "ingress.num_cpus: Input should be a finite number, not inf",
+    ),
     ({"ingress.max_headers": 0}, "ingress.max_headers: Input should be greater than or equal to 1, not 0"),
     ({"ingress.auth": {"key_file": "x"}}, "ingress.auth.key_file: unknown key; did you mean 'keys_file'?"),
     ({"ingress.auth": {"open": "yes"}}, "ingress.auth.open: Input should be a valid boolean, not 'yes'"),
