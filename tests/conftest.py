@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes is the machine's affair.
+settings.register_profile("venturi", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("venturi")
 
 ROOT = Path(__file__).resolve().parent.parent
 

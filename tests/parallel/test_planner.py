@@ -115,7 +115,7 @@ def test_requests_beyond_the_room_wait() -> None:
     assert best.running == pytest.approx(best.kv_tokens / 1536)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     gpu=st.sampled_from(list(GPUS.values())),
     gpus=st.integers(1, 8),

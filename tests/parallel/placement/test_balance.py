@@ -35,7 +35,7 @@ def best_by_trial(load: Floats, ranks: int, redundant: int) -> float:
     return best
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.sampled_from([(4, 2, 0), (6, 2, 0), (6, 3, 0), (3, 2, 1), (4, 3, 2), (5, 2, 1), (2, 2, 2)]),
     st.lists(st.integers(0, 30), min_size=6, max_size=6),

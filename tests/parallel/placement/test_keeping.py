@@ -1,14 +1,13 @@
 """Does what is in place stay there?"""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from parallel.placement.keeping import adjust, complete, name_ranks, name_slots, relieve
 from parallel.placement.packing import replicate
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6))
 def test_renamed_ranks_get_their_names_back(seed: int) -> None:
     """Ranks with the experts of others, and shuffled slots, end where they were."""
@@ -41,7 +40,6 @@ def test_counts_are_completed_with_few_changes() -> None:
     assert complete(counts, load, slots=4, most=3).tolist() == [[2, 1, 1], [2, 1, 1], [2, 1, 1]]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6))
 def test_relieved_without_a_margin_is_as_good_as_from_nothing(seed: int) -> None:
     """The heaviest replica is as light as `replicate` makes it, from any counts."""

@@ -1,7 +1,7 @@
 """Do hot experts get the further slots, and are ranks filled evenly?"""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from parallel.placement.packing import fullest, improve, pack, replicate
@@ -18,7 +18,6 @@ def test_no_expert_gets_more_slots_than_it_may() -> None:
     assert replicate(np.array([[90.0, 1.0, 2.0]]), slots=5, most=2).tolist() == [[2, 1, 2]]
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 50), min_size=2, max_size=4), st.integers(0, 4))
 def test_the_heaviest_replica_is_as_light_as_can_be(loads: list[int], further: int) -> None:
     """Of all divisions of the slots."""
@@ -49,7 +48,6 @@ def test_exchanges_even_out_what_packing_could_not() -> None:
     assert packed[1].tolist() == [[0, 1], [2, 3]]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([(1, 4), (2, 3), (5, 2), (4, 1)]))
 def test_exchanges_only_ever_help(seed: int, size: tuple[int, int]) -> None:
     """They end, no rank is then fuller than the fullest was, and the same replicas are there."""

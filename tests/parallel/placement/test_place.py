@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from parallel.placement import (
@@ -54,7 +54,6 @@ def problems(draw: st.DrawFn) -> tuple[Floats, dict[str, Any]]:
 
 
 @given(problems())
-@settings(deadline=None)
 def test_every_expert_has_a_slot_and_every_answer_is_the_same(problem: tuple[Floats, dict[str, Any]]) -> None:
     """`Placement` has checked the slots; each rank asks by itself, and must hear what the others do."""
     load, arguments = problem
@@ -66,7 +65,6 @@ def test_every_expert_has_a_slot_and_every_answer_is_the_same(problem: tuple[Flo
 
 
 @given(problems())
-@settings(deadline=None)
 def test_no_rank_is_below_the_bound(problem: tuple[Floats, dict[str, Any]]) -> None:
     """Which is the same with and without groups."""
     load, arguments = problem
@@ -76,7 +74,6 @@ def test_no_rank_is_below_the_bound(problem: tuple[Floats, dict[str, Any]]) -> N
 
 
 @given(problems())
-@settings(deadline=None)
 def test_groups_stay_whole_on_a_node_each(problem: tuple[Floats, dict[str, Any]]) -> None:
     """All replicas of a group's experts, and as many groups on each node."""
     load, arguments = problem
@@ -92,7 +89,6 @@ def test_groups_stay_whole_on_a_node_each(problem: tuple[Floats, dict[str, Any]]
 
 
 @given(problems())
-@settings(deadline=None)
 def test_what_has_been_placed_is_left_alone(problem: tuple[Floats, dict[str, Any]]) -> None:
     """Asked again with the same load, it moves nothing, not even between the slots of a rank."""
     load, arguments = problem

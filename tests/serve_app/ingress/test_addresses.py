@@ -95,7 +95,7 @@ def test_not_public(address: str) -> None:
     assert not addresses.is_public(address)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)))
 def test_never_wider_than_the_standard_library(ip: IPv4Address | IPv6Address) -> None:
     """What Python knows to be private, reserved or multicast is not public here either."""
@@ -104,7 +104,7 @@ def test_never_wider_than_the_standard_library(ip: IPv4Address | IPv6Address) ->
         assert not any((ip.is_multicast, ip.is_reserved, ip.is_private))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.ip_addresses(v=4))
 def test_embedded_addresses(ip: IPv4Address) -> None:
     """A NAT64 address is as public as the one inside; mapped and 6to4 addresses never are."""

@@ -114,7 +114,6 @@ def test_what_the_document_allows_is_answered(engines: bytes, path: str) -> None
             max_examples=MAX_EXAMPLES,
             derandomize=True,
             database=None,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
             phases=[Phase.generate],
         )

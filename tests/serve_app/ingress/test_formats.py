@@ -126,7 +126,7 @@ def test_other_data(content: bytes) -> None:
     assert refused.value.rule is Rule.FORMAT
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from([picture(kind) for kind in KINDS]), st.data())
 def test_broken_headers(content: bytes, data: st.DataObject) -> None:
     """However an image is cut or altered, it is measured or refused; nothing else is raised."""

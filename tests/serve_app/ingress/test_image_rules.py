@@ -95,7 +95,7 @@ def test_hosts_that_are_not_on_the_list(url: str) -> None:
     assert refused.value.rule is Rule.HOST
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.text(max_size=60))
 def test_no_text_is_a_surprise(text: str) -> None:
     """Any text is either a URL that may be fetched or refused in words; nothing else is raised."""
@@ -145,7 +145,7 @@ def test_data_urls_of_other_kinds(url: str) -> None:
     assert refused.value.rule is Rule.URL
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.binary(max_size=50))
 def test_data_bytes(content: bytes) -> None:
     """The size is known before anything is decoded."""

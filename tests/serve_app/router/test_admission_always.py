@@ -1,6 +1,6 @@
 """Admission: what holds whatever comes, ends, fails and leaves."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.errors import ApiError
@@ -23,7 +23,6 @@ steps = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(steps, st.integers(0, 5), st.integers(0, 2**32))
 def test_everyone_ends_once(
     happenings: list[tuple[str, Effort, str, int, float, float | None]], max_queued: int, seed: int

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.router.admission_queue import AdmissionQueue, Waiting
@@ -113,7 +113,6 @@ events = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(events, st.integers(1, 8))
 def test_nobody_is_lost_or_served_twice(
     steps: list[tuple[str, Effort, str, int, float]], max_num: int
@@ -148,7 +147,6 @@ def test_nobody_is_lost_or_served_twice(
     assert all(number == 1 for number in ends.values())
 
 
-@settings(deadline=None)
 @given(events)
 def test_nobody_starves(steps: list[tuple[str, Effort, str, int, float]]) -> None:
     """Who is served while another waits came at most `aging_s` a step of precedence later, or it was a turn.
@@ -175,7 +173,6 @@ def test_nobody_starves(steps: list[tuple[str, Effort, str, int, float]]) -> Non
                     assert first.since_s <= other.since_s
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from("aab"), min_size=1, max_size=30))
 def test_tenants_take_turns(tenants: list[str]) -> None:
     """As long as two tenants wait, no one of them is served twice in a row."""
@@ -185,7 +182,6 @@ def test_tenants_take_turns(tenants: list[str]) -> None:
     assert all(order[i] != order[i + 1] for i in range(both - 1))
 
 
-@settings(deadline=None)
 @given(events, st.sampled_from(Effort), st.sampled_from("abc"))
 def test_num_ahead(steps: list[tuple[str, Effort, str, int, float]], effort: Effort, tenant: str) -> None:
     """Of requests that came at once it is the place in the order, but for the turns of the others.
