@@ -53,19 +53,25 @@ def _fit(settings: Settings, pool_name: str) -> Fit:
     shape = _shape(params)
     weight_format = _weight_format(settings, pool, params)
     _check_length(pool, shape)
+    fp8_output = pool.speculation is not None and pool.speculation.fp8_output
     needed = needs(
         shape,
         weight_format,
         pool.plan,
         _cache_format(pool, weight_format),
         head=draft_shape(settings, pool_name),
-        fp8_output=pool.speculation is not None and pool.speculation.fp8_output,
+        fp8_output=fp8_output,
         mla=settings.engine_environment(pool_name).get("VLLM_MLA_DISABLE") != "1",
     )
     tokens = None
     if pool.gpu:
+        gpu = hardware.gpu(pool.gpu)
+        if fp8_output and not gpu.multiplies(8):
+            raise ValueError(
+                f"speculation.fp8_output=true needs a GPU that multiplies in FP8, not gpu={pool.gpu}"
+            )
         share = pool.engine.get("gpu_memory_utilization", DEFAULT_UTILIZATION)
-        _, tokens = room(needed, hardware.gpu(pool.gpu), memory_utilization=share)
+        _, tokens = room(needed, gpu, memory_utilization=share)
         length = _length(pool, shape)
         if tokens // pool.plan.dp < length:
             raise ValueError(

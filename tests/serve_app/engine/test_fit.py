@@ -120,6 +120,20 @@ def test_one_h100_is_too_small() -> None:
     assert line.endswith("(0.92 of H100's 79.2 GiB)")
 
 
+def test_an_fp8_output_layer_needs_a_gpu_for_it() -> None:
+    """A100 keeps FP8 weights and multiplies in BF16: drafts could not be chosen there."""
+    drafting = {"draft": "/models/not-here-either", "fp8_output": True}
+    pool = FP8 | {
+        f"{T}.plan": {"tp": 4},
+        f"{T}.engine": {"max_model_len": 8192},
+        f"{T}.speculation": drafting,
+    }
+    fitted(pool | {f"{T}.gpu": "H100"})
+    line = refused(pool | {f"{T}.gpu": "A100-80"})
+    assert line == f"{T}: speculation.fp8_output=true needs a GPU that multiplies in FP8, not gpu=A100-80"
+    fitted(pool | {f"{T}.gpu": "A100-80", f"{T}.speculation": drafting | {"fp8_output": False}})
+
+
 def test_context_that_the_device_has_no_room_for() -> None:
     """A context longer than the cache is refused with both lengths."""
     line = refused(
