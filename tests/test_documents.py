@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from serve_app.config import PROJECT_ROOT
+
 ROOMS = ("serve_app", "parallel", "deploy", "tests", "notebooks")
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(path for room in ROOMS for path in (ROOT / room).rglob("*.md"))])
+DOCUMENTS = sorted(
+    [*PROJECT_ROOT.glob("*.md"), *(path for room in ROOMS for path in (PROJECT_ROOT / room).rglob("*.md"))]
+)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -31,7 +34,7 @@ def broken(document: Path) -> list[str]:
     return wrong
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(PROJECT_ROOT)))
 def test_links(document: Path) -> None:
     """Each is to a file of the project, and to one of its headings if it names one."""
     assert broken(document) == []

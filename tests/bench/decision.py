@@ -32,7 +32,8 @@ from serve_app.router.policy import Policy
 from serve_app.rules import Rules, Targets
 from serve_app.types import Block, Call, Effort, PoolSnapshot, ReplicaReport, RequestFeatures
 from tests.bench.load import percentile
-from tests.bench.overhead import RESULTS, circumstances
+from tests.bench.local import RESULTS
+from tests.bench.overhead import circumstances
 
 CALL = Call("POST", "/v1/chat/completions")
 GOAL_US = 200.0

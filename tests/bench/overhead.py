@@ -12,7 +12,6 @@ import json
 import multiprocessing
 import os
 import shlex
-import signal
 import sys
 import tempfile
 import time
@@ -34,11 +33,11 @@ from serve_app.serve_file import ServeFile, load
 from tests.bench import ray_llm
 from tests.bench.figures import FIXED, Block, summarise, table, verdicts
 from tests.bench.load import Job, Measured, drive, percentile, prompts
+from tests.bench.local import RESULTS, stop_on_sigterm
 from tests.bench.systems import OnRay, RawServer, System
 
 S = TypeVar("S", bound=System)
 
-RESULTS = Path(__file__).parent / "results"
 SERVE_FILE = PROJECT_ROOT / "deploy" / "local.yaml"
 POOL = "throughput"
 
@@ -102,7 +101,7 @@ def main() -> None:
     options.add_argument("--variants", type=_variants, help=f"{', '.join(NAMES)}; default: {', '.join(OURS)}")
     options.add_argument("--seed", type=int, default=1)
     given = options.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # so that the servers are stopped
+    stop_on_sigterm()
     variants = given.variants or ([DEFAULT] if given.quick else list(OURS))
     if ray_llm.EXPERIMENTS.keys() & set(variants):
         try:

@@ -5,33 +5,37 @@ python -m tests.bench.report
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from tests.bench.figures import FIXED
+from tests.bench.local import RESULTS
 from tests.bench.split import best
 
-RESULTS = Path(__file__).parent / "results"
-
 LAYOUTS = {
-    "two replicas": ("two-h200", "2xtp1"),
-    "`tp 2`": ("two-h200", "tp2"),
-    "`tp 2 + ep`": ("two-h200", "tp2+ep"),
+    "two replicas": ("bench-two-h200-2026-11-28", "2xtp1"),
+    "`tp 2`": ("bench-two-h200-2026-11-28", "tp2"),
+    "`tp 2 + ep`": ("bench-two-h200-2026-11-28", "tp2+ep"),
     "`dp 2 + ep`": (
-        "dp2-ep",
+        "bench-dp2-ep-2026-11-28",
         'dp2+ep, compilation_config={"cudagraph_capture_sizes":[1,2,4,8,16,32,64,128,256,512]}',
     ),
-    "`dp 2 + ep`, skewed routing": ("two-h200", "dp2+ep, zipf routing"),
-    "the same, 16 redundant experts": ("two-h200", "dp2+ep, zipf routing, 16 redundant, default"),
+    "`dp 2 + ep`, skewed routing": ("bench-two-h200-2026-11-28", "dp2+ep, zipf routing"),
+    "the same, 16 redundant experts": (
+        "bench-two-h200-2026-11-28",
+        "dp2+ep, zipf routing, 16 redundant, default",
+    ),
 }
-"""The columns of `layouts`: a results file `bench-…-2026-11-28`, and its case."""
+"""The columns of `layouts`: a results file, and its case."""
 
 STREAMS = {
-    "two equal replicas, EAGLE": ("served-h200x2", "two equal replicas"),
-    "two pools, EAGLE in both, 16 places for high": ("served-h200x2", "two pools"),
-    "the same, since ingress replicas know each other's queues": ("served-h200x2-second", "two pools"),
+    "two equal replicas, EAGLE": ("served-h200x2-2026-11-28", "two equal replicas"),
+    "two pools, EAGLE in both, 16 places for high": ("served-h200x2-2026-11-28", "two pools"),
+    "the same, since ingress replicas know each other's queues": (
+        "served-h200x2-second-2026-11-28",
+        "two pools",
+    ),
 }
-"""The rows of `streams`: a results file `…-2026-11-28`, and its server."""
+"""The rows of `streams`: a results file, and its server."""
 
 VARIANTS = {
     "venturi": "Serve's own proxy",
@@ -58,9 +62,7 @@ def read(name: str) -> Any:
 
 def layouts() -> str:
     """Engines alone over two GPUs: tokens a second of a user / in all, by requests."""
-    columns = [
-        _by_requests(read(f"bench-{file}-2026-11-28")["cases"][case]) for file, case in LAYOUTS.values()
-    ]
+    columns = [_by_requests(read(file)["cases"][case]) for file, case in LAYOUTS.values()]
     numbers = sorted({requests for column in columns for requests in column})
     rows = ((str(number), *(column.get(number, "") for column in columns)) for number in numbers)
     return _table(("requests", *LAYOUTS), rows, num_left=0)
@@ -88,7 +90,7 @@ def streams() -> str:
     rows = (
         (label, *_stream(row["load"], row["found"]))
         for label, (file, server) in STREAMS.items()
-        for row in read(f"{file}-2026-11-28")["servers"][server]["loads"]
+        for row in read(file)["servers"][server]["loads"]
         if "rate_per_s" in row["load"]
     )
     return _table(headings, rows, num_left=2)

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from serve_app.config import PROJECT_ROOT
 from tests.bench import report
 
-FOLDER = Path(__file__).parent
-PAGES = "\n".join((folder / "README.md").read_text() for folder in (FOLDER, FOLDER.parents[1]))
+PAGES = "\n".join((folder / "README.md").read_text() for folder in (Path(__file__).parent, PROJECT_ROOT))
+TABLES = report.tables()
 
 
-@pytest.mark.parametrize("name", report.tables())
+@pytest.mark.parametrize("name", TABLES)
 def test_a_page_shows_it(name: str) -> None:
     """Word for word; the message has the table to paste."""
-    table = report.tables()[name]
-    assert table in PAGES, f"no README.md has, of {name},\n{table}"
+    assert TABLES[name] in PAGES, f"no README.md has, of {name},\n{TABLES[name]}"
 
 
 def test_what_was_not_measured_is_empty() -> None:
