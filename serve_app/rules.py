@@ -85,6 +85,8 @@ class Rules:
     spill_over: bool = True
     max_age_s: float = 2.0
     """A replica whose last report is older than this counts as unhealthy."""
+    max_silence_s: float = 15.0
+    """A request that nobody else may serve waits for a replica whose last report is no older than this."""
     prefer: tuple[Preference, ...] = ()
     """The first one that covers a request says which pools are its home; else those that serve its effort."""
     avoid_speculation: frozenset[Shape] = frozenset()

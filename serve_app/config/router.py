@@ -108,6 +108,9 @@ class Router(Frozen):
     """How often an ingress replica asks each engine replica for its state."""
     max_age_s: PositiveSeconds = 2.0
     """A replica whose last report is older counts as unhealthy."""
+    max_silence_s: PositiveSeconds = 15.0
+    """A request that nobody else may serve waits for a replica whose last report is no older than this:
+    an engine's server that many requests reach at once may be too busy to report for seconds."""
     prefer: tuple[Preference, ...] = ()
     """The first one that covers a request says where its home is; without, the pools of its effort are."""
     avoid_speculation: tuple[Shape, ...] = ()
@@ -127,6 +130,10 @@ class Router(Frozen):
             raise ValueError(
                 f"max_age_s={self.max_age_s:g} must be more than report_period_s={self.report_period_s:g}"
             )
+        if self.max_silence_s < self.max_age_s:
+            raise ValueError(
+                f"max_silence_s={self.max_silence_s:g} must not be less than max_age_s={self.max_age_s:g}"
+            )
         return self
 
     def rules(self) -> Rules:
@@ -134,6 +141,7 @@ class Router(Frozen):
         return Rules(
             spill_over=self.spill_over,
             max_age_s=self.max_age_s,
+            max_silence_s=self.max_silence_s,
             prefer=tuple(
                 rules.Preference(p.pools, frozenset(p.efforts), frozenset(p.shapes), p.min_prompt_tokens)
                 for p in self.prefer

@@ -18,7 +18,7 @@ from serve_app.metrics import Metrics
 from serve_app.pools.directory import Directory
 from serve_app.pools.pool import Lease, Pool
 from serve_app.router.admission import Admission
-from serve_app.router.filters import healthy, unavailable
+from serve_app.router.filters import healthy, reachable, unavailable
 from serve_app.router.overview import overview
 from serve_app.router.policy import Policy
 from serve_app.router.retry_budget import RetryBudget
@@ -183,7 +183,7 @@ class Router:
     def _may_try_another(self, failures: Mapping[str, Failure]) -> bool:
         """Whether a request that has failed so, last at the last one, goes to one more replica."""
         now_s, pools = self.clock(), self._directory.snapshots()
-        if not any(healthy(pool, self._policy.rules, now_s, failures) for pool in pools):
+        if not any(reachable(pool, self._policy.rules, now_s, failures) for pool in pools):
             return False
         last = list(failures.values())[-1].pool
         if sum(isinstance(one.error, ReplicaLost) for one in failures.values()) >= MAX_LOST:
@@ -216,8 +216,9 @@ class Router:
         return overview(self._directory.snapshots(), self._policy.rules, self.clock())
 
     def unready(self) -> list[Effort]:
-        """Return the efforts whose own pools have no healthy replica now, and would get none if asked."""
-        pools = [p for p in self._directory.snapshots() if p.sleeps or self._healthy(p)]
+        """Return the efforts whose own pools have no replica that a request would get, or wait for."""
+        rules, now_s = self._policy.rules, self.clock()
+        pools = [p for p in self._directory.snapshots() if p.sleeps or reachable(p, rules, now_s)]
         return [effort for effort in Effort if not any(effort in pool.efforts for pool in pools)]
 
     def targets(self, effort: Effort) -> Targets:

@@ -4,8 +4,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from serve_app.errors import ApiError, InvalidRequest
+from serve_app.router.case import Case, Homes
 from serve_app.router.filters import floored, lacks, places, speculation_refused, too_long, unavailable
-from serve_app.router.policy import Case, Homes, Policy
+from serve_app.router.policy import Policy
 from serve_app.router.scorers import SCORERS, score, weighed
 from serve_app.rules import Rules
 from serve_app.types import Decision, PoolSnapshot, Prediction, RequestFeatures

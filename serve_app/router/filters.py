@@ -5,6 +5,7 @@ decides rests on an estimate, and vLLM's own answer about it is exact.
 """
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from serve_app.rules import Rules
 from serve_app.types import Effort, PoolSnapshot, ReplicaSnapshot, RequestFeatures, Shape
@@ -47,6 +48,21 @@ def unavailable(
     if replica.report.is_draining:
         return "draining"
     return "tried" if tried and replica.report.replica in tried else None
+
+
+def awaited(replica: ReplicaSnapshot, rules: Rules, now_s: float, tried: Collection[str] = ()) -> bool:
+    """Whether a replica that gets nothing now is worth waiting for: silent, but not for long, and no more."""
+    heard_now = replace(replica, reported_at_s=now_s)
+    is_silent = unavailable(replica, rules, now_s, tried) == "silent"
+    is_late = now_s - replica.reported_at_s <= rules.max_silence_s
+    return is_silent and is_late and unavailable(heard_now, rules, now_s, tried) is None
+
+
+def reachable(pool: PoolSnapshot, rules: Rules, now_s: float, tried: Collection[str] = ()) -> bool:
+    """Whether a pool has a replica that is available, or worth waiting for."""
+    return bool(healthy(pool, rules, now_s, tried)) or any(
+        awaited(replica, rules, now_s, tried) for replica in pool.replicas
+    )
 
 
 def healthy(

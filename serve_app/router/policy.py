@@ -15,13 +15,14 @@ from random import Random
 from typing import NamedTuple
 
 from parallel.step_table import StepTable
-from serve_app.errors import FloorKept, InvalidRequest, NoReplica, Unsupported
+from serve_app.errors import InvalidRequest, Unsupported
+from serve_app.router.absence import nobody, to_wait_for
 from serve_app.router.affinity import Affinity
+from serve_app.router.case import Case, Homes
 from serve_app.router.deadline import Lateness, lateness, unreachable
 from serve_app.router.filters import (
     floored,
     full,
-    healthy,
     lacks,
     places,
     speculation_refused,
@@ -36,32 +37,6 @@ from serve_app.types import Decision, Effort, PoolSnapshot, Reason, RequestFeatu
 
 NO_TARGETS = Targets()
 NOBODY: Mapping[str, int] = {}
-
-
-class Case(NamedTuple):
-    """A request at the moment of its decision."""
-
-    features: RequestFeatures
-    now_s: float
-    tried: Collection[str]
-    """Replicas that failed it before its first byte."""
-    answer_tokens: float
-    """How long its answer is expected to be."""
-    cached: Mapping[str, int]
-    """Tokens of its prompt that replicas are believed to have cached."""
-    session: str | None
-    """The replica that had the session's last request."""
-    ahead: Mapping[str, int]
-    """Requests that wait at the ingress and get a place before it, by pool."""
-
-
-class Homes(NamedTuple):
-    """The pools that may serve a request."""
-
-    home: Sequence[PoolSnapshot]
-    away: Sequence[PoolSnapshot]
-    reason: Reason
-    """Why home is home."""
 
 
 class Choice(NamedTuple):
@@ -108,7 +83,9 @@ class Policy:
         homes = self.homes(features, pools)
         choice = self.choose(case, homes)
         if choice is None:
-            raise self._nothing_left(case, homes)
+            if decision := to_wait_for(case, homes, self.rules):
+                return decision
+            raise nobody(case, homes, self.rules)
         self._note(features.effort, choice.reason)
         chosen = self._pick(choice.candidates, features.effort)
         if self._lateness(case, chosen).by_s > 0:
@@ -271,23 +248,6 @@ class Policy:
                 return Choice(in_time, reason)
         late = [(self._lateness(case, one), one) for candidates, _ in choices for one in candidates]
         raise unreachable(*min(late, key=lambda pair: pair[0].by_s))
-
-    def _nothing_left(self, case: Case, homes: Homes) -> NoReplica | FloorKept:
-        """Return why there are no candidates: nobody is there, or what is there is kept for others."""
-        effort, able = case.features.effort, (*homes.home, *homes.away)
-        num_healthy = {pool.name: len(healthy(pool, self.rules, case.now_s, case.tried)) for pool in able}
-        counts = ", ".join(f"{name}: {number}" for name, number in num_healthy.items())
-        nobody = f"no healthy replica for reasoning_effort {effort.value!r} (healthy replicas: {counts})"
-        may_leave = self.rules.spill_over or not homes.home
-        there = (pool for pool in homes.away if may_leave and pool.efforts and num_healthy[pool.name])
-        if (kept := next(there, None)) is None:
-            return NoReplica(nobody)
-        most = int(places(kept, effort, self.rules))
-        return FloorKept(
-            f"{nobody}; a replica of pool {kept.name!r} takes at most {most} of its {kept.max_num_seqs} "
-            f"requests from elsewhere, and has them",
-            pool=kept.name,
-        )
 
     def _note(self, effort: Effort, reason: Reason) -> None:
         if reason is Reason.SPILL_OVER:

@@ -33,6 +33,35 @@ def num_retries(http: httpx.Client) -> float:
     return total(http, "venturi_retries_total", may_lack=True, pool="throughput", code="replica_lost")
 
 
+def test_all_replicas_too_busy_to_report(system: LocalSystem, http: httpx.Client) -> None:
+    """Requests wait until one is heard of again; the ingress stays ready, since nobody is refused."""
+    replicas = [replica_of(system, pool) for pool in ("throughput", "latency")]
+    efforts = ("none", "high")
+    with ThreadPoolExecutor(2) as clients:
+        try:
+            for replica in replicas:
+                replica.suspend()
+            wait_until(lambda: healthy(http, "throughput") == healthy(http, "latency") == 0, timeout_s=10)
+            assert http.get("/ready").status_code == 200
+            waiting = [
+                clients.submit(
+                    http.post,
+                    "/v1/chat/completions",
+                    json=BODY | {"max_tokens": 8, "reasoning_effort": effort},
+                    timeout=120,
+                )
+                for effort in efforts
+            ]
+            time.sleep(2.0)
+            assert not any(one.done() for one in waiting)
+        finally:
+            for replica in replicas:
+                replica.resume()
+        answers = [one.result() for one in waiting]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert [answer.headers["x-venturi-pool"] for answer in answers] == ["throughput", "latency"]
+
+
 def test_replica_killed_in_mid_stream(system: LocalSystem, http: httpx.Client) -> None:
     """The stream ends in an error event, the next request is served elsewhere, and the pool comes back.
 

@@ -63,7 +63,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (
         {"router.zzz": 1},
         "router.zzz: unknown key; known: admission, answer_tokens, avoid_speculation, floors, hysteresis, "
-        "max_age_s, prefer, report_period_s, spill_over, targets, weights",
+        "max_age_s, max_silence_s, prefer, report_period_s, spill_over, targets, weights",
     ),
     ({"ingress.replica": 1}, "ingress.replica: unknown key; did you mean 'replicas'?"),
     ({f"{IMAGES}.http": True}, f"{IMAGES}.http: unknown key; did you mean 'https'?"),
@@ -206,6 +206,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (
         {"router.max_age_s": 0.5, "router.report_period_s": 0.5},
         "router: max_age_s=0.5 must be more than report_period_s=0.5",
+    ),
+    (
+        {"router.max_age_s": 5, "router.max_silence_s": 4},
+        "router: max_silence_s=4 must not be less than max_age_s=5",
     ),
     (
         {f"{T}.gpu": "H900"},

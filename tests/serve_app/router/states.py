@@ -11,7 +11,7 @@ from serve_app.types import Decision, Effort, PoolSnapshot, ReplicaReport, Repli
 RULES = Rules(spill_over=True, max_age_s=2.0)
 HOME_ONLY = Rules(spill_over=False, max_age_s=2.0)
 NOW_S = 100.0
-FRESH, STALE = 0.5, 2.5
+FRESH, LATE, STALE = 0.5, 2.5, 20.0
 
 
 def replica(name: str, load: int, age_s: float) -> ReplicaSnapshot:

@@ -159,14 +159,46 @@ async def test_released_once() -> None:
 
 async def test_what_is_healthy() -> None:
     """A replica counts until its report is too old; then its effort has no pool of its own."""
-    parts = await system({"t1": OK, "t2": OK}, {"l1": OK}, rules=Rules(max_age_s=2.0)).refresh()
+    rules = Rules(max_age_s=2.0, max_silence_s=5.0)
+    parts = await system({"t1": OK, "t2": OK}, {"l1": OK}, rules=rules).refresh()
     assert parts.router.num_healthy() == {"throughput": 2, "latency": 1}
     assert parts.router.unready() == []
 
     parts.clock.now_s += 3
     await parts.pools["throughput"].refresh()
     assert parts.router.num_healthy() == {"throughput": 2, "latency": 0}
+    assert parts.router.unready() == [], "it would be waited for"
+
+    parts.clock.now_s += 3
+    await parts.pools["throughput"].refresh()
     assert parts.router.unready() == [Effort.HIGH]
+
+
+async def test_the_only_replica_is_too_busy_to_report() -> None:
+    """Requests wait for it, and are answered when it is heard of again; they are refused after a while."""
+    rules = Rules(spill_over=False, max_age_s=2.0, max_silence_s=5.0, targets={})
+    parts = await system({"t1": (head("t1"), b"a")}, rules=rules).refresh()
+    parts.clock.now_s += 3
+    waiting = asyncio.create_task(parts.router.route(NONE, CALL))
+    await asyncio.sleep(0.3)
+    assert not waiting.done(), "for longer than where nobody is known"
+    assert parts.asked() == []
+    await parts.refresh()
+    answer = await waiting
+    assert answer.decision == Decision("throughput", "t1", Reason.EFFORT)
+    answer.release()
+
+    parts.clock.now_s += 3
+    waiting = asyncio.create_task(parts.router.route(NONE, CALL))
+    await asyncio.sleep(0.01)
+    backend = parts.backends["throughput"]
+    backend.replicas, backend.num_silent = {}, 1
+    parts.clock.now_s += 3
+    await parts.refresh()
+    parts.clock.now_s += 1
+    await parts.refresh()
+    with pytest.raises(NoReplica):
+        await waiting
 
 
 async def asleep(rules: Rules) -> System:
@@ -206,7 +238,7 @@ async def test_a_home_that_is_woken_and_not_there_yet() -> None:
 async def test_what_the_gauges_show() -> None:
     """Leases, each replica under one state, and the efforts that have a replica of their own."""
     parts = await system(
-        {"t1": (head("t1"), b"a"), "t2": OK}, {"l1": OK}, rules=Rules(max_age_s=2.0)
+        {"t1": (head("t1"), b"a"), "t2": OK}, {"l1": OK}, rules=Rules(max_age_s=2.0, max_silence_s=2.0)
     ).refresh()
     answer = await parts.router.route(NONE, CALL)
 

@@ -1,8 +1,19 @@
 """Each filter, case by case."""
 
+from dataclasses import replace
+
 import pytest
 
-from serve_app.router.filters import floored, healthy, places, speculation_refused, too_long, unavailable
+from serve_app.router.filters import (
+    awaited,
+    floored,
+    healthy,
+    places,
+    reachable,
+    speculation_refused,
+    too_long,
+    unavailable,
+)
 from serve_app.rules import Rules
 from serve_app.types import Effort, PoolSnapshot, ReplicaReport, ReplicaSnapshot, RequestFeatures, Shape
 
@@ -70,6 +81,30 @@ def test_unavailable(age_s: float, is_draining: bool, tried: tuple[str, ...], wh
     """A report as old as allowed is fresh; who drains or has failed gets nothing."""
     replica = ReplicaSnapshot(ReplicaReport("r", is_draining=is_draining), NOW_S - age_s)
     assert unavailable(replica, RULES, NOW_S, tried) == why
+
+
+@pytest.mark.parametrize(
+    ("age_s", "is_draining", "is_broken", "tried", "is_awaited"),
+    [
+        (2.0, False, False, (), False),
+        (2.1, False, False, (), True),
+        (4.0, False, False, ("other",), True),
+        (4.1, False, False, (), False),
+        (2.1, True, False, (), False),
+        (2.1, False, True, (), False),
+        (2.1, False, False, ("r",), False),
+    ],
+)
+def test_awaited(
+    age_s: float, is_draining: bool, is_broken: bool, tried: tuple[str, ...], is_awaited: bool
+) -> None:
+    """Who is silent for a moment, and would take the request if it were not; a pool with one is reachable."""
+    rules = replace(RULES, max_silence_s=4.0)
+    report = ReplicaReport("r", is_draining=is_draining)
+    replica = ReplicaSnapshot(report, NOW_S - age_s, is_broken=is_broken)
+    assert awaited(replica, rules, NOW_S, tried) == is_awaited
+    pool = PoolSnapshot("p", frozenset(Effort), (replica,))
+    assert reachable(pool, rules, NOW_S, tried) == (is_awaited or age_s <= 2.0)
 
 
 def test_healthy_keeps_order() -> None:

@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from serve_app.errors import ApiError
-from serve_app.router.filters import full, healthy, too_long
+from serve_app.router.filters import awaited, full, healthy, reachable, too_long
 from serve_app.router.policy import Policy
 from serve_app.rules import Rules, Targets
 from serve_app.types import (
@@ -66,7 +66,9 @@ def situations(draw: st.DrawFn) -> tuple[tuple[PoolSnapshot, ...], Rules, frozen
     names = [r.replica for p in pools for r in p.replicas]
     tried = draw(st.frozensets(st.sampled_from(names))) if names else frozenset()
     targets = Targets(draw(seconds), draw(seconds), draw(seconds))
-    rules = Rules(draw(st.booleans()), 2.0, targets=dict.fromkeys(Effort, targets))
+    rules = Rules(
+        draw(st.booleans()), 2.0, draw(st.sampled_from([2.0, 3.0])), targets=dict.fromkeys(Effort, targets)
+    )
     return pools, rules, tried
 
 
@@ -93,7 +95,7 @@ def test_every_decision(
     """Same seed, same decisions; never silent, draining, broken or tried; no guest goes below a floor.
 
     There is a decision whenever an available replica at home is able, to wait only where all are full, and
-    never for an answer that is predicted to come too late.
+    never for an answer that is predicted to come too late. Who finds nobody waits where one is just silent.
     """
     pools, rules, tried = situation
     policies = [Policy(rules, {}, Random(seed)) for _ in range(2)]
@@ -105,19 +107,23 @@ def test_every_decision(
         if not isinstance(first, Decision):
             fit = [p for p in home if too_long(p, features) is None]
             if first not in ("InvalidRequest", "DeadlineUnreachable"):
-                assert not any(healthy(p, rules, NOW_S, tried) for p in fit)
+                assert not any(reachable(p, rules, NOW_S, tried) for p in fit)
             # What is kept for others is only ever spoken of where there is something to keep.
             assert first != "FloorKept" or any(healthy(p, rules, NOW_S, tried) for p in able)
             continue
         pool = next(p for p in pools if p.name == first.pool)
         chosen = next(r for r in pool.replicas if r.replica == first.replica)
         assert pool in able
+        if first.predicted is None:
+            assert first.waits
+            assert awaited(chosen, rules, NOW_S, tried)
+            assert not any(healthy(p, rules, NOW_S, tried) for p in home if too_long(p, features) is None)
+            continue
         assert chosen in healthy(pool, rules, NOW_S, tried)
         assert not chosen.is_broken
         assert first.waits == (full(chosen, pool, rules) is not None)
         if first.waits and features.effort in pool.efforts:
             assert all(full(r, pool, rules) for r in healthy(pool, rules, NOW_S, tried))
-        assert first.predicted is not None
         if features.first_token_deadline_s is not None:
             assert NOW_S + first.predicted.ttft_s <= features.first_token_deadline_s
         if features.effort not in pool.efforts:
