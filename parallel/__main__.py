@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         ),
         ("speculate", _speculate, _add_speculate, "what each number of draft tokens is worth by batch"),
         ("bench", bench.main, bench.add_options, "how fast layouts are on the GPUs at hand"),
-        ("profile", profile.main, bench.add_options, "which kernels a decode step spends its time in"),
+        ("profile", profile.main, profile.add_options, "which kernels a step spends its time in"),
         ("compare", _compare, _add_compare, "what the cost model says beside what `bench` has measured"),
         ("place", _place, _add_place, "how a recorded load of experts is spread, and how it would be best"),
         (

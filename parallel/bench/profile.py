@@ -1,11 +1,12 @@
-"""Which kernels does a decode step spend its time in?
+"""Which kernels does a step spend its time in?
 
     python -m parallel profile --layout tp1 --layers 6 --concurrency 1 4 8 --out kernels.json
     python -m parallel profile --layout tp1 --layers 6 --draft-tokens 3 --acceptance 2.6 --out kernels.json
+    python -m parallel profile --layout tp1 --layers 6 --concurrency 1 32 --prefill --out kernels.json
 
-The engine runs in this process. For each number of requests, steps are timed by the clock without the
-profiler, and by kernel with it: what the two differ by is the gaps between kernels, and the host. All layers
-are alike, so a few of them show what one costs.
+The engine runs in this process. For each number of requests, decode steps, or with --prefill the reading of
+so many prompts at once, are timed by the clock without the profiler, and by kernel with it: what the two
+differ by is the gaps between kernels, and the host. All layers are alike, so a few show what one costs.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import re
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
@@ -25,17 +26,19 @@ from parallel.results_file import write_json
 
 STEPS = 48
 WARM_STEPS = 16
+READINGS = 4
+"""Of as many prompts at once as there are requests, after two that are not timed."""
 MOST_TOKENS = 1024
 """More than a request gets in all its steps."""
 SHOWN = 40
 NAME_LENGTH = 90
 
 PARTS = (
-    ("LM head", "nvjet_sm90_tst_512x"),
+    ("LM head", "nvjet_sm90_tst_(512x|320x128|192x192)"),
     ("routed experts", "fused_moe_kernel|moe_sum|act_and_mul|moe_align|count_and_sort"),
     ("projections and shared expert, FP8", "cutlass_3x_gemm_sm90_fp8|silu_slice"),
     ("attention", "FlashAttn|prepare_varlen|concat_and_cache"),
-    ("projections absorbed into attention", "nvjet_.*_bz_[TN]NT"),
+    ("projections absorbed into attention", "nvjet_(?!.*splitK)"),
     ("router", "splitK|topkGating"),
     ("quantising activations", "scaled_fp8_quant|clamp_mul_reciprocal_0|clamp_cutlass"),
     ("norms, rotary embedding", "triton_red|triton_poi"),
@@ -51,60 +54,76 @@ class Profiled:
         from vllm import LLM
 
         self._engine = LLM(**arguments).llm_engine
+        self._step_tokens = arguments["max_num_batched_tokens"]
         self._ids = range(vocab // 2, vocab)  # below are control tokens and bytes
         self._random = Random(seed)
 
     def steps(self, requests: int, prompt_tokens: int) -> dict[str, Any]:
         """Time decode steps of so many requests at once: by the clock, then by kernel."""
-        names = self._begin(requests, prompt_tokens)
-        began_s = time.perf_counter()
-        self._run(STEPS)
-        clock_us = 1e6 * (time.perf_counter() - began_s) / STEPS
-        kernels = self._by_kernel()
+        names = self._add(requests, prompt_tokens, MOST_TOKENS)
+        self._run(WARM_STEPS + requests * prompt_tokens // self._step_tokens)  # which reads all prompts
+        row = self._timed(lambda: self._run(STEPS), STEPS)
         self._engine.abort_request(names)
-        while self._engine.has_unfinished_requests():
-            self._engine.step()
-        return {
-            "requests": requests,
-            "clock_us": clock_us,
-            "kernel_us": sum(one["us"] for one in kernels),
-            "kernels": kernels,
-        }
+        self._finish()
+        return {"requests": requests} | row
 
-    def _begin(self, requests: int, prompt_tokens: int) -> list[str]:
-        """Add requests, read all their prompts, and return their names."""
+    def readings(self, requests: int, prompt_tokens: int) -> dict[str, Any]:
+        """Time the reading of so many prompts, all there at once: by the clock, then by kernel."""
+
+        def read(times: int) -> None:
+            for _ in range(times):
+                self._add(requests, prompt_tokens, max_tokens=1)
+                self._finish()
+
+        read(2)
+        return {"requests": requests} | self._timed(lambda: read(READINGS), READINGS)
+
+    def _add(self, requests: int, prompt_tokens: int, max_tokens: int) -> list[str]:
+        """Add requests and return their names."""
         from vllm import SamplingParams
 
-        sampling = SamplingParams(temperature=0.0, max_tokens=MOST_TOKENS, ignore_eos=True, detokenize=False)
+        sampling = SamplingParams(temperature=0.0, max_tokens=max_tokens, ignore_eos=True, detokenize=False)
         names = [f"{requests}-{place}" for place in range(requests)]
         for name in names:
             prompt = {"prompt_token_ids": self._random.choices(self._ids, k=prompt_tokens)}
             self._engine.add_request(name, prompt, sampling)
-        self._run(WARM_STEPS)
         return names
 
-    def _run(self, steps: int) -> None:
-        import torch
+    def _finish(self) -> None:
+        while self._engine.has_unfinished_requests():
+            self._engine.step()
 
+    def _run(self, steps: int) -> None:
         for _ in range(steps):
             self._engine.step()
-        torch.cuda.synchronize()
 
-    def _by_kernel(self) -> list[dict[str, Any]]:
+    def _timed(self, work: Callable[[], None], parts: int) -> dict[str, Any]:
+        """Time one of so many equal parts of some work."""
+        import torch
         from torch.autograd import DeviceType
         from torch.profiler import ProfilerActivity, profile
 
+        torch.cuda.synchronize()
+        began_s = time.perf_counter()
+        work()
+        torch.cuda.synchronize()
+        clock_us = 1e6 * (time.perf_counter() - began_s) / parts
         with profile(activities=[ProfilerActivity.CUDA]) as profiler:
-            self._run(STEPS)
+            work()
+            torch.cuda.synchronize()
         found: dict[str, list[float]] = defaultdict(list)
         for event in profiler.events():
             if event.device_type == DeviceType.CUDA:
                 found[event.name].append(event.time_range.elapsed_us())
-        rows = [
-            {"kernel": name, "calls": len(each) / STEPS, "us": sum(each) / STEPS}
+        kernels = [
+            {"kernel": name, "calls": len(each) / parts, "us": sum(each) / parts}
             for name, each in found.items()
         ]
-        return sorted(rows, key=lambda row: -row["us"])
+        return {
+            "clock_us": clock_us,
+            "kernel_us": sum(one["us"] for one in kernels),
+            "kernels": sorted(kernels, key=lambda row: -row["us"]),
+        }
 
 
 def parts(row: Mapping[str, Any]) -> dict[str, float]:
@@ -144,6 +163,14 @@ def table(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the command may be told."""
+    command.add_options(parser)
+    parser.add_argument(
+        "--prefill", action="store_true", help="the reading of so many prompts, not decode steps"
+    )
+
+
 def main(options: argparse.Namespace) -> int:
     """Profile one engine. ValueError for options that name several, or none."""
     asked = command.cases(options)
@@ -158,7 +185,8 @@ def main(options: argparse.Namespace) -> int:
     arguments |= {"max_model_len": options.prompt + MOST_TOKENS, "max_num_seqs": max(options.concurrency)}
     arguments = with_extra(arguments, target.extra)
     engine = Profiled(arguments, target.params["vocab_size"], options.seed)
-    rows = [engine.steps(requests, options.prompt) for requests in options.concurrency]
+    work = engine.readings if options.prefill else engine.steps
+    rows = [work(requests, options.prompt) for requests in options.concurrency]
     found = {"machine": machine(), "command": sys.argv, "arguments": arguments, "rows": rows}
     write_json(options.out, found)
     print(table(found))

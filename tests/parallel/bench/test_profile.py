@@ -1,18 +1,23 @@
 """What a step's kernels go into: every kernel once, and the documents' table is that of the measured file."""
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from random import Random
 
 import pytest
+from vllm import SamplingParams
 
 from parallel.__main__ import main
-from parallel.bench.profile import parts, parts_table, table
+from parallel.bench.profile import Profiled, parts, parts_table, table
 
 ROOT = Path(__file__).parent.parent.parent.parent
-MEASURED = json.loads((ROOT / "tests/bench/results/kernels-of-a-step-2026-11-28.json").read_text())
+RESULTS = ROOT / "tests/bench/results"
+MEASURED = json.loads((RESULTS / "kernels-of-a-step-2026-11-28.json").read_text())
+LARGE = json.loads((RESULTS / "kernels-of-a-large-step-2026-11-29.json").read_text())
 
 
-@pytest.mark.parametrize("row", MEASURED["rows"], ids=lambda row: str(row["requests"]))
+@pytest.mark.parametrize("row", [*MEASURED["rows"], *LARGE["rows"]], ids=lambda row: str(row["requests"]))
 def test_every_kernel_goes_into_one_part(row: dict[str, object]) -> None:
     """The parts add up to the kernels, and none of them is empty."""
     found = parts(row)
@@ -37,9 +42,11 @@ def test_the_tables() -> None:
     assert text.index("`nvjet_sm90_tst_512x8") < text.index("`fused_moe_kernel`")
 
 
-def test_the_documented_table_is_the_measured_one() -> None:
-    """parallel/README.md shows the file's figures."""
-    assert parts_table(MEASURED) in (ROOT / "parallel" / "README.md").read_text()
+def test_the_documented_tables_are_the_measured_ones() -> None:
+    """parallel/README.md shows the files' figures; of the second, those of many requests."""
+    page = (ROOT / "parallel" / "README.md").read_text()
+    assert parts_table(MEASURED) in page
+    assert parts_table(LARGE | {"rows": [row for row in LARGE["rows"] if row["requests"] > 8]}) in page
 
 
 @pytest.mark.parametrize("options", [["--layout", "tp2"], ["--layout", "tp1", "--draft-tokens", "0", "1"]])
@@ -51,3 +58,45 @@ def test_only_one_engine_on_one_gpu(
     assert main(["profile", *options, "--out", str(out)]) == 2
     assert "only one engine on one GPU is profiled" in capsys.readouterr().err
     assert not out.exists()
+
+
+class Reader:
+    """An engine that reads 4 prompts a step, and is done with them."""
+
+    def __init__(self) -> None:
+        self.added: list[tuple[int, int | None]] = []
+        self.num_steps = 0
+        self._waiting = 0
+
+    def add_request(self, _: str, prompt: Mapping[str, list[int]], sampling: SamplingParams) -> None:
+        """Take a prompt."""
+        self.added.append((len(prompt["prompt_token_ids"]), sampling.max_tokens))
+        self._waiting += 1
+
+    def has_unfinished_requests(self) -> bool:
+        """Whether prompts are left."""
+        return self._waiting > 0
+
+    def step(self) -> None:
+        """Read four."""
+        self.num_steps += 1
+        self._waiting = max(0, self._waiting - 4)
+
+
+def test_prompts_are_read_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every reading is of new prompts, all there at once, and ends with the last of them."""
+    engine = Reader()
+    profiled = Profiled.__new__(Profiled)
+    profiled.__dict__ |= {"_engine": engine, "_ids": range(100), "_random": Random(0)}
+
+    def timed(_: Profiled, work: Callable[[], None], parts: int) -> dict[str, int]:
+        before = len(engine.added)
+        work()
+        assert len(engine.added) - before == 10 * parts
+        return {"clock_us": 1}
+
+    monkeypatch.setattr(Profiled, "_timed", timed)
+    assert profiled.readings(10, 7) == {"requests": 10, "clock_us": 1}
+    assert set(engine.added) == {(7, 1)}
+    assert engine.num_steps == 3 * len(engine.added) // 10
+    assert not engine.has_unfinished_requests()
