@@ -37,6 +37,12 @@ STREAMS = {
 }
 """The rows of `streams`: a results file, and its server."""
 
+PLACES = {
+    "Venturi, throughput pool": "Venturi, 960 places",
+    "the model card's launch": "the model card's launch",
+}
+"""The servers of `places`: their names in the results, and their labels."""
+
 VARIANTS = {
     "venturi": "Serve's own proxy",
     "venturi-haproxy": "HAProxy",
@@ -109,6 +115,29 @@ def _stream(load: Mapping[str, Any], found: Mapping[str, Any]) -> Sequence[str]:
     )
 
 
+def places() -> str:
+    """A throughput pool with many places on one H200, beside the model card's launch."""
+    servers = read("served-h200-960-2026-11-29")["servers"]
+    headings = ("", "asked for", "clients", "tok/s in all", "of a user", "TTFT p50", "refused, or cut off")
+    rows = (
+        (label, *_loop(row["load"], row["found"]))
+        for server, label in PLACES.items()
+        for row in servers[server]["loads"]
+    )
+    return _table(headings, rows, num_left=2)
+
+
+def _loop(load: Mapping[str, Any], found: Mapping[str, Any]) -> Sequence[str]:
+    return (
+        f"{'tokens' if load['tokens'] else 'chat'}, {load['prompt_tokens']} in, {load['answer_tokens']} out",
+        str(load["concurrency"]),
+        f"{found['output_tokens_per_s']:.0f}",
+        f"{1 / found['per_token_s']['p50']:.1f}",
+        f"{_seconds(found['first_token_s']['p50'])} s",
+        f"{found['failed']} of {found['requests']}" if found["failed"] else "",
+    )
+
+
 def overhead(name: str, variants: Mapping[str, str], *, with_ttft: bool) -> str:
     """Servers beside vLLM's own with all fixes. Of one round, first tokens lie too far apart to be shown."""
     found = read(name)["rows"]
@@ -161,6 +190,7 @@ def tables() -> dict[str, str]:
     return {
         "layouts over two GPUs": layouts(),
         "requests of both efforts over two GPUs": streams(),
+        "many places": places(),
         "beside vLLM's own server": overhead("overhead-2026-11-25T124007Z", VARIANTS, with_ttft=True),
         "beside ray.serve.llm": overhead("overhead-2026-11-28T211201Z", BESIDE, with_ttft=False),
         "two pools or equal replicas, simulated": split(),
