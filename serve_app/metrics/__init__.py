@@ -159,7 +159,7 @@ class Metrics:
             "state",
         )
         self.ready = self._gauge(
-            "venturi_ready", "Whether an effort has a healthy replica in a pool of its own, 1 or 0", "effort"
+            "venturi_ready", "Whether /ready counts an effort as ready, 1 or 0", "effort"
         )
         self._tenants: set[str] = set()
 
