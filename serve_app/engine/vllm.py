@@ -25,6 +25,7 @@ from serve_app.engine import (
 from serve_app.engine.group import Group
 from serve_app.engine.reasoning import as_clients_read_it
 from serve_app.engine.stats import EngineStats
+from serve_app.survival import Survived
 from serve_app.types import Call, Head, ReplicaReport
 
 CHAT_PATH = "/v1/chat/completions"
@@ -132,19 +133,22 @@ class VllmServer:
 
     async def log_stats(self, period_s: float) -> None:
         """Log the engine's throughput and cache use every `period_s` seconds, as vLLM's server does."""
+        survived = Survived("logging the engine's statistics")
         while True:
             await asyncio.sleep(period_s)
-            await self._engine.do_log_stats()
+            with survived:
+                await self._engine.do_log_stats()
 
     async def watch_experts(self, period_s: float) -> None:
         """Read the load of experts every `period_s` seconds; nothing where its worker does not count."""
         from parallel.vllm_plugin import expert_metrics
 
-        shown = expert_metrics.ExpertMetrics()
+        shown, survived = expert_metrics.ExpertMetrics(), Survived("reading the load of experts")
         while expert_metrics.counts_experts(self._engine) and not self.errored:
-            self._experts.add(time.monotonic(), await expert_metrics.read(self._engine))
-            if load := self._experts.load():
-                shown.publish(load)
+            with survived:
+                self._experts.add(time.monotonic(), await expert_metrics.read(self._engine))
+                if load := self._experts.load():
+                    shown.publish(load)
             await asyncio.sleep(period_s)
 
     def experts(self) -> dict[str, Any] | None:

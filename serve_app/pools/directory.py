@@ -1,13 +1,11 @@
 """How does an ingress replica keep its view of all pools fresh?"""
 
 import asyncio
-import logging
 from collections.abc import Mapping
 
 from serve_app.pools.pool import Pool
+from serve_app.survival import Survived
 from serve_app.types import PoolSnapshot
-
-logger = logging.getLogger("ray.serve")
 
 
 class Directory:
@@ -22,14 +20,12 @@ class Directory:
         await asyncio.gather(*(self._keep_fresh(pool) for pool in self.pools.values()))
 
     async def _keep_fresh(self, pool: Pool) -> None:
-        loop = asyncio.get_running_loop()
+        loop, survived = asyncio.get_running_loop(), Survived(f"asking pool {pool.name} for reports")
         while True:
             next_s = loop.time() + self._period_s
-            try:
+            # The policy distrusts what is old, so a failed refresh needs no other handling.
+            with survived:
                 await pool.refresh()
-            except Exception:
-                # The policy distrusts what is old, so a failed refresh needs no other handling.
-                logger.exception(f"could not refresh {pool!r}")
             # A round that took long is not followed by a pause of a whole period.
             await asyncio.sleep(max(0.0, next_s - loop.time()))
 

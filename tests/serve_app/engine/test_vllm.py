@@ -1,5 +1,6 @@
 """What the server around an engine knows of its experts and of its death, without an engine."""
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,12 +11,14 @@ from serve_app.engine import demands, response_ids, response_parts, stream_error
 from serve_app.engine.group import Group
 from serve_app.engine.stats import EngineStats
 from serve_app.engine.vllm import VllmServer
+from tests.serve_app.samples import cancel, until
 
 
 class Engine:
     """One rank, whose experts are chosen more often each time it is asked, until it is dead."""
 
     core_engines = (b"0",)
+    fails_at: int | None = None
 
     def __init__(self, worker: str, num_answers: int) -> None:
         self.engine_core = self
@@ -31,6 +34,8 @@ class Engine:
 
     async def _call_utility_async(self, *asked: Any, engine: bytes) -> list[Any]:
         self.num_asked += 1
+        if self.num_asked == self.fails_at:
+            raise RuntimeError("busy")
         return [{"counts": [[3 * self.num_asked, self.num_asked]], "slots": None}]
 
 
@@ -45,6 +50,31 @@ async def test_experts_are_read_until_the_engine_is_dead(num_answers: int, count
     assert engine.num_asked == num_answers
     load = server.experts()
     assert (load and load["counts"]) == counts
+
+
+async def test_one_failed_reading_is_not_the_last() -> None:
+    """The next one is taken as if nothing had been."""
+    engine = Engine(EXPERT_COUNTER, 3)
+    engine.fails_at = 2
+    server = VllmServer(None, engine, Group(), EngineStats())
+    await server.watch_experts(0.001)
+    load = server.experts()
+    assert (engine.num_asked, load and load["counts"]) == (3, [[6, 2]])
+
+
+async def test_statistics_are_logged_after_an_error_too() -> None:
+    """Until the replica ends the task."""
+    num_asked = 0
+
+    async def do_log_stats() -> None:
+        nonlocal num_asked
+        num_asked += 1
+        raise RuntimeError("busy")
+
+    server = VllmServer(None, SimpleNamespace(do_log_stats=do_log_stats), Group(), EngineStats())
+    task = asyncio.create_task(server.log_stats(0.001))
+    await until(lambda: num_asked == 3)
+    await cancel(task)
 
 
 async def test_an_operators_own_worker_is_not_asked() -> None:
