@@ -5,12 +5,13 @@ of fields and parts follow the tensor names of that format. Sizes are counts of 
 element weighs is a matter of its number format, and so of `memory`.
 """
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
+
+from parallel.params import Params, read
 
 
 class Part(Enum):
@@ -107,44 +108,40 @@ class ModelShape:
     @classmethod
     def read(cls, checkpoint: Path, *, draft: bool = False) -> "ModelShape":
         """The shape of the checkpoint in this folder; OSError without params.json, ValueError as below."""
-        return cls.from_params(json.loads((checkpoint / "params.json").read_text()), draft=draft)
+        return cls.from_params(read(checkpoint), draft=draft)
 
     @classmethod
-    def from_params(cls, params: Mapping[str, Any], *, draft: bool = False) -> "ModelShape":
-        """The shape in a parsed params.json; ValueError names the key that is missing or cannot be served."""
-        try:
-            return cls._from_params(params, draft)
-        except KeyError as missing:
-            raise ValueError(f"params.json lacks the key {missing}") from None
+    def from_params(cls, values: Any, *, draft: bool = False) -> "ModelShape":
+        """The shape in a parsed params.json.
 
-    @classmethod
-    def _from_params(cls, params: Mapping[str, Any], draft: bool) -> "ModelShape":
-        moe = params["moe"]
-        if params.get("tied_embeddings"):
+        ValueError names the key that is missing, has a value of another type, or cannot be served.
+        """
+        params = Params(values)
+        if params.flag("tied_embeddings", False):
             raise ValueError("tied_embeddings=True: this architecture keeps embedding and head apart")
-        if moe["route_every_n"] != 1:
-            raise ValueError(f"route_every_n={moe['route_every_n']}: only layers that all route are counted")
-        yarn = params.get("yarn")
+        moe, yarn = params.part("moe"), params.optional_part("yarn")
+        if (every := moe.count("route_every_n")) != 1:
+            raise ValueError(f"route_every_n={every}: only layers that all route are counted")
         return cls(
-            layers=params["n_layers"],
-            dense_layers=moe["first_k_dense_replace"],
-            hidden=params["dim"],
-            heads=params["n_heads"],
-            q_lora=params["q_lora_rank"],
-            kv_lora=params["kv_lora_rank"],
-            rope_dim=params["qk_rope_head_dim"],
-            nope_dim=params["qk_nope_head_dim"],
-            v_dim=params["v_head_dim"],
-            dense_width=params["hidden_dim"],
-            experts=moe["num_experts"],
-            expert_width=moe["expert_hidden_dim"],
-            experts_per_token=moe["num_experts_per_tok"],
-            shared_experts=moe["num_shared_experts"],
-            vocab=params["vocab_size"],
-            positions=int(yarn["original_max_position_embeddings"] * yarn["factor"])
+            layers=params.count("n_layers"),
+            dense_layers=moe.count("first_k_dense_replace", least=0),
+            hidden=params.count("dim"),
+            heads=params.count("n_heads"),
+            q_lora=params.count("q_lora_rank"),
+            kv_lora=params.count("kv_lora_rank"),
+            rope_dim=params.count("qk_rope_head_dim"),
+            nope_dim=params.count("qk_nope_head_dim"),
+            v_dim=params.count("v_head_dim"),
+            dense_width=params.count("hidden_dim"),
+            experts=moe.count("num_experts"),
+            expert_width=moe.count("expert_hidden_dim"),
+            experts_per_token=moe.count("num_experts_per_tok"),
+            shared_experts=moe.count("num_shared_experts", least=0),
+            vocab=params.count("vocab_size"),
+            positions=int(yarn.count("original_max_position_embeddings") * yarn.factor("factor"))
             if yarn
-            else params["max_position_embeddings"],
-            vision=_vision_shape(params.get("vision_encoder")),
+            else params.count("max_position_embeddings"),
+            vision=_vision_shape(params.optional_part("vision_encoder")),
             draft=draft,
         )
 
@@ -224,17 +221,19 @@ def _vision(division: Division, num_elements: int, count: int = 1) -> Weight:
     return Weight(Part.VISION, division, num_elements, count, quantizable=False)
 
 
-def _vision_shape(encoder: Mapping[str, Any] | None) -> VisionShape | None:
+def _vision_shape(encoder: Params | None) -> VisionShape | None:
     if encoder is None:
         return None
     return VisionShape(
-        hidden=encoder["hidden_size"],
-        width=encoder["intermediate_size"],
-        layers=encoder["num_hidden_layers"],
-        channels=encoder["num_channels"],
-        patch_size=encoder["patch_size"],
+        hidden=encoder.count("hidden_size"),
+        width=encoder.count("intermediate_size"),
+        layers=encoder.count("num_hidden_layers"),
+        channels=encoder.count("num_channels"),
+        patch_size=encoder.count("patch_size"),
         # The next three are optional in the format, with vLLM's defaults.
-        merge_size=encoder["spatial_merge_size"] if encoder.get("mm_projector_id") == "patch_merge" else 1,
-        adapter_bias=encoder.get("adapter_bias", True),
-        adapter_norm=encoder.get("add_pre_mm_projector_layer_norm", False),
+        merge_size=encoder.count("spatial_merge_size")
+        if encoder.text("mm_projector_id") == "patch_merge"
+        else 1,
+        adapter_bias=encoder.flag("adapter_bias", True),
+        adapter_norm=encoder.flag("add_pre_mm_projector_layer_norm", False),
     )

@@ -1,14 +1,14 @@
 """Does a pool's plan suit the model, and how much memory will each rank take?"""
 
-import json
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 from parallel import hardware
 from parallel.cost import Engine
 from parallel.fit import needs, room
 from parallel.memory import CacheFormat, MemoryReport, WeightFormat
 from parallel.model_shape import MISTRAL_SMALL_4, ModelShape
+from parallel.params import FILE, Params, read
 from parallel.speed import usual_head
 from serve_app.config import Pool, Settings, resolve
 from serve_app.errors import ConfigError
@@ -35,13 +35,15 @@ def fit(settings: Settings, pool_name: str) -> Fit:
     """Return the memory estimate of a pool, or raise ConfigError if its plan cannot run the model."""
     try:
         return _fit(settings, pool_name)
+    except ConfigError:
+        raise
     except ValueError as error:
         raise ConfigError([f"pools.{pool_name}: {error}"]) from None
 
 
 def max_model_len(settings: Settings, pool_name: str) -> int:
     """Return how many tokens of prompt and answer a pool takes: its own setting, or the model's."""
-    pool, shape = settings.pools[pool_name], _shape(_params(settings.model.path))
+    pool, shape = settings.pools[pool_name], _shape(settings)
     if pool.upstream:
         return pool.upstream.max_model_len or shape.positions
     return _length(pool, shape)
@@ -49,9 +51,8 @@ def max_model_len(settings: Settings, pool_name: str) -> int:
 
 def _fit(settings: Settings, pool_name: str) -> Fit:
     pool = settings.pools[pool_name]
-    params = _params(settings.model.path)
-    shape = _shape(params)
-    weight_format = _weight_format(settings, pool, params)
+    shape = _shape(settings)
+    weight_format = _weight_format(settings, pool)
     _check_length(pool, shape)
     fp8_output = pool.speculation is not None and pool.speculation.fp8_output
     needed = needs(
@@ -79,8 +80,8 @@ def _fit(settings: Settings, pool_name: str) -> Fit:
                 f"that gpu={pool.gpu} has room for with {pool.plan}"
             )
     return Fit(
-        shape_source=f"{settings.model.path}/params.json"
-        if params is not None
+        shape_source=f"{settings.model.path}/{FILE}"
+        if _target(settings)
         else "the published Mistral Small 4",
         weights=needed.weights,
         draft=needed.draft,
@@ -94,17 +95,18 @@ def cost_engine(settings: Settings, pool_name: str) -> Engine | None:
     pool = settings.pools[pool_name]
     if pool.gpu is None:
         return None
-    params = _params(settings.model.path)
-    weight_format = _weight_format(settings, pool, params)
+    weight_format = _weight_format(settings, pool)
     cache_format = _cache_format(pool, weight_format)
-    return Engine(hardware.gpu(pool.gpu), _shape(params), weight_format, pool.plan, cache_format)
+    return Engine(hardware.gpu(pool.gpu), _shape(settings), weight_format, pool.plan, cache_format)
 
 
 def draft_shape(settings: Settings, pool_name: str) -> ModelShape | None:
     """Return the shape of the pool's draft head, or None when there is none, or not on this machine."""
     speculation = settings.pools[pool_name].speculation
-    params = _params(speculation.draft) if speculation else None
-    return None if params is None else ModelShape.from_params(params, draft=True)
+    if speculation is None:
+        return None
+    found = _checkpoint(f"pools.{pool_name}.speculation.draft", speculation.draft, draft=True)
+    return found.shape if found else None
 
 
 def cost_head(settings: Settings, pool_name: str, engine: Engine) -> ModelShape:
@@ -112,25 +114,44 @@ def cost_head(settings: Settings, pool_name: str, engine: Engine) -> ModelShape:
     return draft_shape(settings, pool_name) or usual_head(engine.shape)
 
 
-def _shape(params: dict[str, Any] | None) -> ModelShape:
-    return MISTRAL_SMALL_4 if params is None else ModelShape.from_params(params)
+class Checkpoint(NamedTuple):
+    """What a checkpoint says of itself."""
+
+    shape: ModelShape
+    is_fp8: bool
 
 
-def _params(path: str) -> dict[str, Any] | None:
-    """Return the checkpoint's params.json, or None when this machine does not have the checkpoint."""
-    file = resolve(path) / "params.json"
-    if not file.is_file():
-        return None
-    params: dict[str, Any] = json.loads(file.read_text())
-    return params
+def _target(settings: Settings) -> Checkpoint | None:
+    return _checkpoint("model.path", settings.model.path)
 
 
-def _weight_format(settings: Settings, pool: Pool, params: dict[str, Any] | None) -> WeightFormat:
+def _checkpoint(setting: str, path: str, *, draft: bool = False) -> Checkpoint | None:
+    """Return what the params.json says that `setting` leads to, or None when this machine does not have it.
+
+    Raises ConfigError if that is wrong, or cannot be read.
+    """
+    folder = resolve(path)
+    try:
+        if not (folder / FILE).is_file():
+            return None
+        values = read(folder)
+        quantization = Params(values).optional_part("quantization")
+        is_fp8 = quantization is not None and "fp8" in quantization.text("qformat_weight")
+        return Checkpoint(ModelShape.from_params(values, draft=draft), is_fp8)
+    except (OSError, ValueError) as error:
+        raise ConfigError([f"{setting}={path}: {error}"]) from None
+
+
+def _shape(settings: Settings) -> ModelShape:
+    found = _target(settings)
+    return found.shape if found else MISTRAL_SMALL_4
+
+
+def _weight_format(settings: Settings, pool: Pool) -> WeightFormat:
     """Return what the operator says, else what the checkpoint says, else what the engine computes in."""
     if settings.model.weight_format:
         return settings.model.weight_format
-    quantization = (params or {}).get("quantization", {})
-    if "fp8" in str(quantization.get("qformat_weight", "")):
+    if (found := _target(settings)) and found.is_fp8:
         return WeightFormat.FP8
     return WeightFormat.FLOAT32 if pool.engine.get("dtype") == "float32" else WeightFormat.BF16
 

@@ -54,6 +54,14 @@ def test_mistakes_are_one_line(options: list[str], line: str, capsys: pytest.Cap
     assert capsys.readouterr().err.startswith(line)
 
 
+def test_a_checkpoint_of_another_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is wrong in its params.json is one line too."""
+    (tmp_path / "params.json").write_text("[]")
+    assert main([*GIVEN, "--model", str(tmp_path)]) == 2
+    line = f"plan: --model={tmp_path}: params.json must be an object, not []\n"
+    assert capsys.readouterr().err == line
+
+
 @pytest.mark.parametrize("options", [["--precision", "int4"], ["--pool", "fast"], ["--context", "long"]])
 def test_unknown_choices_end_with_status_2(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """The parser's own errors name the option."""

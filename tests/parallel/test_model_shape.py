@@ -100,8 +100,11 @@ def test_rotary_table_covers_the_unscaled_length_without_yarn() -> None:
     [
         ({"tied_embeddings": True}, "tied_embeddings=True"),
         ({"moe": SMALL_4["moe"] | {"route_every_n": 2}}, "route_every_n=2"),
-        ({"moe": {}}, "lacks the key 'route_every_n'"),
-        ({"vision_encoder": {"hidden_size": 64}}, "lacks the key 'intermediate_size'"),
+        ({"moe": {}}, "lacks the key 'moe.route_every_n'"),
+        ({"vision_encoder": {"hidden_size": 64}}, "lacks the key 'vision_encoder.intermediate_size'"),
+        ({"n_layers": "36"}, "params.json: n_layers must be a whole number of at least 1, not '36'"),
+        ({"yarn": {"original_max_position_embeddings": 8192, "factor": []}}, "yarn.factor must be"),
+        ({"vision_encoder": [1]}, r"vision_encoder must be an object, not \[1\]"),
     ],
 )
 def test_refuses_what_it_cannot_count(changes: dict[str, Any], message: str) -> None:

@@ -167,12 +167,21 @@ def test_a_plan_that_does_not_divide_the_model() -> None:
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("{", "Expecting property name"), ("{}", "params.json lacks the key 'moe'")],
+    [
+        ("{", "params.json is not JSON: Expecting property name"),
+        ("[36]", "params.json must be an object, not [36]"),
+        ("{}", "params.json lacks the key 'moe'"),
+        ('{"moe": 128}', "params.json: moe must be an object, not 128"),
+        ('{"quantization": "fp8"}', "params.json: quantization must be an object, not 'fp8'"),
+    ],
 )
-def test_a_broken_checkpoint(tmp_path: Path, text: str, reason: str) -> None:
-    """A params.json that cannot be read is a problem of the pool, in one line."""
+def test_a_broken_checkpoint(checkpoint: Path, tmp_path: Path, text: str, reason: str) -> None:
+    """What is wrong in a params.json, target's or head's, is one line with setting, file and field."""
     (tmp_path / "params.json").write_text(text)
-    assert refused({"model.path": str(tmp_path)}).startswith(f"{T}: {reason}")
+    assert refused({"model.path": str(tmp_path)}).startswith(f"model.path={tmp_path}: {reason}")
+    target = {"model.path": str(checkpoint / "target")}
+    line = refused(target | {f"{T}.speculation": {"draft": str(tmp_path)}})
+    assert line.startswith(f"{T}.speculation.draft={tmp_path}: {reason}")
 
 
 @pytest.mark.parametrize(("engine", "length"), [({"max_model_len": 4096}, 4096), ({}, 16_384)])
