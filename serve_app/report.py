@@ -25,6 +25,8 @@ def report(file: ServeFile) -> str:
         f"access   {_access(file)}",
         f"router   spill over: {'yes' if settings.router.spill_over else 'no'}; {_targets(settings)}",
     ]
+    if ingress.allowed_origins:
+        lines.append(f"origins  {_origins(file)}")
     if tracing := settings.tracing:
         share = f"{tracing.sample_ratio:.3g} of requests that no client has decided about"
         lines.append(f"traces   to {tracing.endpoint}, {share}")
@@ -57,6 +59,13 @@ def _access(file: ServeFile) -> str:
             return "WARNING: no keys; open to everyone on this machine"
         case Access.CLOSED:
             return "nobody: no keys, and the network is listened to"
+
+
+def _origins(file: ServeFile) -> str:
+    origins = file.settings.ingress.allowed_origins
+    if "*" in origins and file.access is not Access.KEYS:
+        return "WARNING: no keys; every page in a browser that reaches the API may use it"
+    return f"pages of {', '.join(origins)} may use the API in a browser"
 
 
 def _pool_lines(settings: Settings, name: str) -> list[str]:

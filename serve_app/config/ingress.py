@@ -1,5 +1,6 @@
 """What does the HTTP edge take, and how much of it at once?"""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -56,6 +57,20 @@ class EffortNames(Frozen):
         return STRICT_EFFORTS if table == "strict" else MAPPED_EFFORTS
 
 
+def _as_browsers_send_it(given: str) -> str:
+    is_one = re.fullmatch(r"[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", given)
+    has_usual_port = re.fullmatch(r"http://.*:80|https://.*:443", given)
+    if given != "*" and (not is_one or has_usual_port):
+        raise ValueError(
+            f"must be '*', or as browsers send it, such as https://chat.example.com or http://localhost:3000 "
+            f"(in lower case, no path, no :80 or :443), not {given!r}"
+        )
+    return given
+
+
+Origin = Annotated[str, AfterValidator(_as_browsers_send_it)]
+
+
 class Ingress(Frozen):
     """The HTTP edge."""
 
@@ -69,6 +84,8 @@ class Ingress(Frozen):
     """Bytes of all header names and values together."""
     max_headers: Positive = 100
     auth: Auth = Auth()
+    allowed_origins: tuple[Origin, ...] = ()
+    """Sites whose pages may use the API from a browser; '*' for all. The console needs none."""
     request_timeout_s: PositiveSeconds = 1800.0
     """The longest time an answer may take, from the request's arrival to its last byte."""
     efforts: EffortNames = EffortNames()

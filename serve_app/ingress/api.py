@@ -32,6 +32,7 @@ from serve_app.ingress import (
     streaming,
     unsupported,
 )
+from serve_app.ingress.cross_origin import CrossOrigin
 from serve_app.ingress.decisions import Decisions
 from serve_app.ingress.dialects import CHAT_RENDER, DIALECTS, RESPONSES, Dialect
 from serve_app.ingress.gate import Admission, Gate, Guarded
@@ -145,6 +146,9 @@ def make_app(
             edge, request, ApiError("internal error; the server's log has it under this request's id")
         )
 
+    if limits.allowed_origins:
+        # Around what answers a bug as well, which Starlette keeps outside of every middleware that is added.
+        app.middleware_stack = CrossOrigin(app.build_middleware_stack(), limits.allowed_origins)
     return app
 
 

@@ -26,6 +26,28 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"model.system_prompt": "{name"},
         "model.system_prompt: expected '}' before end of string; a brace that is no field is written twice",
     ),
+    *(
+        (
+            {"ingress.allowed_origins": ["https://good.example", origin]},
+            "ingress.allowed_origins.1: must be '*', or as browsers send it, such as "
+            "https://chat.example.com or http://localhost:3000 (in lower case, no path, no :80 or :443), "
+            f"not {origin!r}",
+        )
+        for origin in (
+            "chat.example.com",
+            "https://chat.example.com/",
+            "https://chat.example.com/app",
+            "https://Chat.example.com",
+            "https://chat.example.com:443",
+            "http://chat.example.com:80",
+            "https://*.example.com",
+            "https://me@chat.example.com",
+            "https://chat.example.com\n",
+            "null",
+            "",
+        )
+    ),
+    ({"ingress.allowed_origins": "*"}, "ingress.allowed_origins: Input should be a valid tuple, not '*'"),
     ({"model.defaults": {"low": {}}}, "model.defaults.low: unknown key; known: high, none"),
     # A misspelt key at every level.
     ({"modell": {}}, "modell: unknown key; did you mean 'model'?"),

@@ -94,6 +94,18 @@ def test_who_may(changes: dict[str, Any], line: str) -> None:
     assert f"\naccess   {line}\n" in reported(changes)
 
 
+def test_pages_of_other_sites() -> None:
+    """The report says which may use the API in a browser, and warns where nothing else holds a page back."""
+    some = {"ingress.allowed_origins": ["https://a.example", "http://b:3000"]}
+    every = {"ingress.allowed_origins": ["*"]}
+    keys = {"ingress.auth.keys_file": "k.yaml"}
+    assert "\norigins  pages of https://a.example, http://b:3000 may use the API in a browser\n" in reported(
+        some
+    )
+    assert "\norigins  pages of * may use" in reported(every | keys)
+    assert "\norigins  WARNING: no keys; every page in a browser" in reported(every)
+
+
 def test_a_server_that_is_not_ours() -> None:
     """Where it is, what it is sent at each effort, whose key, each ingress replica's share, and a warning."""
     upstream = {
