@@ -3,13 +3,15 @@
 Mistral's own API has some for chat. Clients of OpenAI have a `developer` where the encoder has a `system`.
 """
 
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Mapping, Sequence
 
 from serve_app.errors import InvalidRequest
 from serve_app.ingress.dialects import CHAT, CHAT_RENDER, Body, Dialect
 
 FIELDS = {"random_seed": "seed"}
 VALUES = {("tool_choice", "any"): "required"}
+PREFIX = {"continue_final_message": True, "add_generation_prompt": False}
 ROLES = {"developer": "system"}
 ROLES_OF = ("chat", "responses")
 """Anthropic's dialect has no such role."""
@@ -19,7 +21,7 @@ def translated(dialect: Dialect, body: Body) -> Body:
     """Return `body` in vLLM's words: `body` itself where it is so already.
 
     Null means that nothing is said. Raises InvalidRequest for a field that has different values under
-    its two names.
+    its two names, and for thinking that is a list of anything but texts.
     """
     if dialect.name in ROLES_OF and dialect.conversation:
         body = _with_roles(body, dialect.conversation)
@@ -37,10 +39,7 @@ def translated(dialect: Dialect, body: Body) -> Body:
     for (field, theirs), ours in VALUES.items():
         if body.get(field) == theirs:
             body = {**body, field: ours}
-    messages = body.get("messages")
-    if isinstance(messages, list) and any(map(_has_bare_url, messages)):
-        body = {**body, "messages": [_with_urls(turn) if _has_bare_url(turn) else turn for turn in messages]}
-    return body
+    return _with_parts(_continued(body))
 
 
 def _with_roles(body: Body, conversation: str) -> Body:
@@ -56,19 +55,48 @@ def _other_role(turn: object) -> str | None:
     return ROLES.get(role) if isinstance(role, str) else None
 
 
-def _has_bare_url(turn: object) -> bool:
+def _continued(body: Body) -> Body:
+    """Return `body` with vLLM's fields for an answer that goes on with its last turn, Mistral's `prefix`."""
+    turns = body.get("messages")
+    if not isinstance(turns, list) or not turns or not isinstance(last := turns[-1], dict):
+        return body
+    if last.get("role") != "assistant" or last.get("prefix") is not True:
+        return body
+    turn = {name: value for name, value in last.items() if name != "prefix"}
+    return {**body, "messages": [*turns[:-1], turn]} | PREFIX
+
+
+def _with_parts(body: Body) -> Body:
+    turns = body.get("messages")
+    if not isinstance(turns, list) or not any(_other_part(part) for turn in turns for part in _parts(turn)):
+        return body
+    return {**body, "messages": [_with_other_parts(turn) if _parts(turn) else turn for turn in turns]}
+
+
+def _with_other_parts(turn: Body) -> Body:
+    return {**turn, "content": [_other_part(part) or part for part in turn["content"]]}
+
+
+def _parts(turn: object) -> Sequence[object]:
     content = turn.get("content") if isinstance(turn, dict) else None
-    return isinstance(content, list) and any(map(_is_bare_url, content))
+    return content if isinstance(content, list) else ()
 
 
-def _is_bare_url(part: object) -> bool:
-    """A picture as Mistral's API may have it: the URL itself in place of an object that has it."""
-    return isinstance(part, dict) and isinstance(part.get("image_url"), str)
+def _other_part(part: object) -> Body | None:
+    """Return what a part of Mistral's API is in vLLM's words; None if it is in them already.
 
-
-def _with_urls(turn: Body) -> Body:
-    parts = [
-        {**part, "image_url": {"url": part["image_url"]}} if _is_bare_url(part) else part
-        for part in turn["content"]
-    ]
-    return {**turn, "content": parts}
+    There a picture may be its URL, in place of an object that has it, and thinking is made of parts itself.
+    """
+    if not isinstance(part, dict):
+        return None
+    if isinstance(url := part.get("image_url"), str):
+        return {**part, "image_url": {"url": url}}
+    if part.get("type") == "thinking" and isinstance(thoughts := part.get("thinking"), list):
+        texts = [thought.get("text") if isinstance(thought, dict) else None for thought in thoughts]
+        if len(known := [text for text in texts if isinstance(text, str)]) < len(texts):
+            raise InvalidRequest(
+                f"thinking={reprlib.repr(thoughts)} must be a string, or a list of text parts",
+                param="messages",
+            )
+        return {**part, "thinking": "".join(known)}
+    return None

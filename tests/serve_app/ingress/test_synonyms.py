@@ -12,7 +12,13 @@ HELLO = {"role": "user", "content": "Hello."}
 TEXT = {"type": "text", "text": "What is it?"}
 BARE = {"type": "image_url", "image_url": "https://x.org/a.png"}
 OBJECT = {"type": "image_url", "image_url": {"url": "https://x.org/a.png"}}
+BEGUN = {"role": "assistant", "content": "It is"}
 FUNCTION = {"type": "function", "function": {"name": "f"}}
+
+
+def thought(thinking: object, **others: object) -> dict[str, Any]:
+    """Return a turn of the assistant with its thinking."""
+    return {"role": "assistant", "content": [{"type": "thinking", "thinking": thinking} | others, TEXT]}
 
 
 @pytest.mark.parametrize("dialect", [CHAT, CHAT_RENDER])
@@ -29,6 +35,22 @@ FUNCTION = {"type": "function", "function": {"name": "f"}}
         (
             {"messages": [HELLO, {"role": "user", "content": [BARE, TEXT, OBJECT]}]},
             {"messages": [HELLO, {"role": "user", "content": [OBJECT, TEXT, OBJECT]}]},
+        ),
+        (
+            {"messages": [HELLO, thought([TEXT, TEXT], closed=True), thought("Hm."), thought([])]},
+            {"messages": [HELLO, thought("What is it?" * 2, closed=True), thought("Hm."), thought("")]},
+        ),
+        (
+            {"messages": [HELLO, BEGUN | {"prefix": True}]},
+            {"messages": [HELLO, BEGUN], "continue_final_message": True, "add_generation_prompt": False},
+        ),
+        (
+            {"messages": [HELLO, thought([TEXT]) | {"prefix": True}]},
+            {
+                "messages": [HELLO, thought("What is it?")],
+                "continue_final_message": True,
+                "add_generation_prompt": False,
+            },
         ),
     ],
 )
@@ -60,6 +82,16 @@ def test_two_that_differ(ours: object, theirs: object) -> None:
     assert refused.value.message.startswith(f"seed={ours!r} and random_seed={theirs!r} are two names of one")
 
 
+@pytest.mark.parametrize("thoughts", [[1], [TEXT, {"type": "text"}], [{"text": 1}], [None]])
+def test_thinking_of_something_else(thoughts: list[object]) -> None:
+    """It is refused by name, with its value."""
+    with pytest.raises(
+        InvalidRequest, match=r"^thinking=\[.*\] must be a string, or a list of text parts$"
+    ) as refused:
+        synonyms.translated(CHAT, {"messages": [HELLO, thought(thoughts)]})
+    assert refused.value.param == "messages"
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -72,6 +104,11 @@ def test_two_that_differ(ours: object, theirs: object) -> None:
         {"tool_choice": ["any"]},
         {"messages": [HELLO, {"role": "user", "content": [TEXT, OBJECT, "x"]}, "y"]},
         {"messages": "x"},
+        {"messages": [thought(None), thought({"text": "x"})]},
+        {"messages": [BEGUN | {"prefix": True}, HELLO]},
+        {"messages": [BEGUN | {"prefix": False}]},
+        {"messages": [BEGUN]},
+        {"messages": []},
     ],
 )
 def test_what_is_vllms_already(body: dict[str, Any]) -> None:
