@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
+from zlib import crc32
 
 import yaml
 
@@ -61,7 +62,7 @@ class Loop:
     def mix(self) -> Mix:
         """What is asked."""
         kind = Kind(self.effort, 1.0, self.prompt_tokens, self.answer_tokens)
-        return Mix((kind,), self.seed, spread=0.0, vocab=self.tokens)
+        return Mix((kind,), own_seed(self), spread=0.0, vocab=self.tokens)
 
 
 @dataclass(frozen=True)
@@ -92,10 +93,18 @@ class Stream:
             ("high", self.high, self.high_tokens),
         )
         kinds = tuple(Kind(effort, share, self.prompt_tokens, answer) for effort, share, answer in lengths)
-        return Mix(kinds, self.seed, self.spread)
+        return Mix(kinds, own_seed(self), self.spread)
 
 
 AnyLoad = Loop | Stream
+
+
+def own_seed(load: AnyLoad) -> int:
+    """Return a seed that no other load has.
+
+    Prompts that two loads shared would be in the engine's prefix cache when the second one asks them.
+    """
+    return crc32(repr(load).encode())
 
 
 @dataclass(frozen=True)

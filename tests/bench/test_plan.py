@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from serve_app.engine.upstream.words import merged
-from tests.bench.plan import Loop, Plan, Server, Stream, load_of, read
+from tests.bench.plan import AnyLoad, Loop, Plan, Server, Stream, load_of, read
 
 PLANS = sorted((Path(__file__).parent / "plans").glob("*.yaml"))
 LOOP = Loop(concurrency=1, requests=1)
@@ -92,3 +92,20 @@ def test_what_is_refused(servers: list[object], wrong: str, tmp_path: Path) -> N
     path.write_text(yaml.safe_dump({"serve_file": "deploy/local.yaml", "servers": servers}))
     with pytest.raises(ValueError, match=wrong):
         read(path)
+
+
+def test_no_two_loads_share_a_prompt() -> None:
+    """Not even the beginning of one, whatever they differ in; the same load asks every server the same."""
+    loads: list[AnyLoad] = [
+        Loop(8, 32),
+        Loop(8, 64),
+        Loop(4, 32),
+        Loop(8, 32, prompt_tokens=1024),
+        Loop(8, 32, seed=1),
+        Stream(9.0, 60.0, 0.5),
+        Stream(12.0, 60.0, 0.5),
+    ]
+    first = [next(iter(load.mix.at_once(1))) for load in loads]
+    begun = {load.mix.request(one, "m")[2][:400] for load, one in zip(loads, first, strict=True)}
+    assert len(begun) == len(loads)
+    assert Loop(8, 32).mix == Loop(8, 32).mix
