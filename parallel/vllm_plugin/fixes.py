@@ -80,6 +80,13 @@ def parser_is_cached() -> bool:
     return parser_cache.in_effect()
 
 
+def detokenizer_is_replaced() -> bool:
+    """Whether requests get our detokenizer."""
+    from parallel.vllm_plugin import detokenizer
+
+    return detokenizer.in_effect()
+
+
 def draft_head_is_replaced() -> bool:
     """Whether vLLM's registry of models names our draft head."""
     return _module_of("EagleMistralLarge3ForCausalLM") == "parallel.vllm_plugin.eagle"
@@ -135,6 +142,7 @@ def policy_is_in_table() -> bool:
 
 FIXES = (
     Fix("parser_cache", "every request blocks the server for 50 ms several times", always, parser_is_cached),
+    Fix("detokenizer", "every token is decoded twice", always, detokenizer_is_replaced),
     Fix(
         "vision_import",
         "the model cannot be inspected without torchvision",
