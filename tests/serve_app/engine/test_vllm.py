@@ -1,10 +1,15 @@
 """What the server around an engine knows of its experts and of its death, without an engine."""
 
 import asyncio
+import gc
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from vllm import envs
+from vllm.v1.engine import EngineCoreOutput
+from vllm.v1.metrics.stats import IterationStats, LoRARequestStates, RequestStateStats
 
 from parallel.vllm_plugin import EXPERT_COUNTER, fixes
 from serve_app.engine import demands, response_ids, response_parts, stream_errors, token_ids, turns, vllm
@@ -124,3 +129,32 @@ async def test_an_engine_that_cannot_be_served_is_stopped(monkeypatch: pytest.Mo
     with pytest.raises(KeyError, match="MODEL_SETTINGS"):
         await VllmServer.start({})
     assert stopped == [True]
+
+
+@pytest.fixture
+def unsettled() -> Iterator[None]:
+    """A process that reads its environment and looks for garbage everywhere, before and after."""
+    envs.disable_envs_cache()
+    yield
+    envs.disable_envs_cache()
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("unsettled")
+def test_what_is_settled_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """VLLM's statistics ask the environment for every output; from then on it has been read."""
+    read: list[bool] = []
+    monkeypatch.setitem(envs.environment_variables, "VLLM_COMPUTE_NANS_IN_LOGITS", lambda: read.append(True))
+    statistics = IterationStats()
+
+    def count_outputs() -> None:
+        for _ in range(10):
+            output = EngineCoreOutput("1", [7])
+            statistics.update_from_output(output, 0.0, False, RequestStateStats(), LoRARequestStates(), None)
+
+    count_outputs()
+    assert len(read) == 10
+    vllm.settle()
+    count_outputs()
+    assert len(read) == 11
+    assert gc.get_freeze_count() > 10_000
