@@ -48,7 +48,8 @@ class HandleBackend:
         """`ingress`: the id of the ingress replica that this is part of."""
         self._handle = handle
         self._ingress = ingress
-        self._streaming = handle.options(method_name="call", stream=True)
+        # Cloudpickle, which Serve takes otherwise, makes a Python object to write each item: it is for code.
+        self._streaming = handle.options(method_name="call", stream=True, response_serialization="pickle")
         self._waking: asyncio.Task[None] | None = None
 
     async def reports(self, num_queued: int) -> Sequence[ReplicaReport | None]:
