@@ -78,7 +78,7 @@ async def test_statistics_are_logged_after_an_error_too() -> None:
 
     server = VllmServer(None, SimpleNamespace(do_log_stats=do_log_stats), Group(), EngineStats())
     task = asyncio.create_task(server.log_stats(0.001))
-    await until(lambda: num_asked == 3)
+    await until(lambda: num_asked >= 3)
     await cancel(task)
 
 
