@@ -156,7 +156,7 @@ def measure_all(
 
 def _system(name: str, file: ServeFile, folder: Path, say: Callable[[str], None]) -> System:
     if name == SHIPPED:
-        return RawServer(file, POOL, free_port(), folder / "shipped.log", without="parser_cache")
+        return RawServer(file, POOL, free_port(), folder / "shipped.log", as_shipped=True)
 
     def step(what: str) -> None:
         say(f"  {what.strip()}")

@@ -34,7 +34,7 @@ from serve_app.serve_file import load as load_serve_file
 from tests.bench.arrivals import Effort, Kind, Mix
 
 KINDS = ("venturi", "fixed", "shipped")
-"""The whole of Venturi; vLLM's own server with the fixes; and without the one to its parser."""
+"""The whole of Venturi; vLLM's own server with the fixes; and without those to the server."""
 
 
 @dataclass(frozen=True)

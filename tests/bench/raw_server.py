@@ -1,14 +1,16 @@
-"""What is Venturi measured against? vLLM's own server, with a pool's engine arguments, with or without a fix.
+"""What is Venturi measured against? vLLM's own server on a pool's engine, with or without our fixes to it.
 
-    python -m tests.bench.raw_server SERVE_FILE POOL PORT [--without parser_cache]
+    python -m tests.bench.raw_server SERVE_FILE POOL PORT [--as-shipped]
 
-`--without` leaves that one fix out of this process, where the server parses; without all of them the model
-does not load on a machine without torchvision.
+`--as-shipped` leaves out the fixes to this process, where the server parses and writes text; without all of
+them the model does not load on a machine without torchvision.
 """
 
 import argparse
 import importlib
 from pathlib import Path
+
+SERVER_FIXES = ("parser_cache", "detokenizer")
 
 
 def main() -> None:
@@ -26,11 +28,11 @@ def main() -> None:
     options.add_argument("serve_file", type=Path)
     options.add_argument("pool")
     options.add_argument("port", type=int)
-    options.add_argument("--without", choices=["parser_cache"])
+    options.add_argument("--as-shipped", action="store_true")
     given = options.parse_args()
     cli_env_setup()
-    if given.without:
-        fix = importlib.import_module(f"parallel.vllm_plugin.{given.without}")
+    for name in SERVER_FIXES if given.as_shipped else ():
+        fix = importlib.import_module(f"parallel.vllm_plugin.{name}")
         vars(fix)["install"] = lambda: None  # what the plugin calls
     arguments = engine_arguments(load(given.serve_file).settings, given.pool)
     uvloop.run(run_server(server_namespace(arguments | {"host": "127.0.0.1", "port": given.port})))

@@ -111,9 +111,8 @@ class Run:
                 self._say(f"{server.name}: {what.strip()}")
 
             return OnRay(file, free_port(), say, RAY_SERVE_SETTINGS, START_S)
-        without = "parser_cache" if server.kind == "shipped" else None
         (pool,) = server.pools
-        return RawServer(file, pool, free_port(), folder / "log", without, START_S)
+        return RawServer(file, pool, free_port(), folder / "log", server.kind == "shipped", START_S)
 
     def _say(self, what: str) -> None:
         print(f"{time.monotonic() - self._began_s:6.1f} s  {what}", flush=True)

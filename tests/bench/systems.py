@@ -52,7 +52,7 @@ class RawServer:
     pool: str
     port: int
     log: Path
-    without: str | None = None
+    as_shipped: bool = False
     start_timeout_s: float = START_TIMEOUT_S
     _process: "subprocess.Popen[bytes] | None" = None
 
@@ -65,7 +65,7 @@ class RawServer:
         """Return when it is healthy. Raises StartError with the end of its log."""
         command = [sys.executable, "-m", "tests.bench.raw_server"]
         command += [str(self.file.path), self.pool, str(self.port)]
-        command += ["--without", self.without] if self.without else []
+        command += ["--as-shipped"] if self.as_shipped else []
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 command,
