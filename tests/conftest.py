@@ -1,6 +1,7 @@
 """What do tests of several parts share?"""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,3 +17,11 @@ ROOT = Path(__file__).resolve().parent.parent
 def checkpoint() -> Path:
     """The folder with the pocket model's `target/` and `eagle/`."""
     return ROOT / "deploy" / "pocket"
+
+
+@pytest.fixture(scope="session")
+def tokenizer(checkpoint: Path) -> Any:
+    """The pocket model's tokenizer, as vLLM loads it."""
+    from vllm.tokenizers.mistral import MistralTokenizer
+
+    return MistralTokenizer.from_pretrained(str(checkpoint / "target"))

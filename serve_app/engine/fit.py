@@ -43,7 +43,7 @@ def fit(settings: Settings, pool_name: str) -> Fit:
 
 def max_model_len(settings: Settings, pool_name: str) -> int:
     """Return how many tokens of prompt and answer a pool takes: its own setting, or the model's."""
-    pool, shape = settings.pools[pool_name], _shape(settings)
+    pool, shape = settings.pools[pool_name], _target(settings).shape
     if pool.upstream:
         return pool.upstream.max_model_len or shape.positions
     return _length(pool, shape)
@@ -51,8 +51,8 @@ def max_model_len(settings: Settings, pool_name: str) -> int:
 
 def _fit(settings: Settings, pool_name: str) -> Fit:
     pool = settings.pools[pool_name]
-    shape = _shape(settings)
-    weight_format = _weight_format(settings, pool)
+    target = _target(settings)
+    shape, weight_format = target.shape, _weight_format(settings, pool, target)
     _check_length(pool, shape)
     fp8_output = pool.speculation is not None and pool.speculation.fp8_output
     needed = needs(
@@ -80,9 +80,7 @@ def _fit(settings: Settings, pool_name: str) -> Fit:
                 f"that gpu={pool.gpu} has room for with {pool.plan}"
             )
     return Fit(
-        shape_source=f"{settings.model.path}/{FILE}"
-        if _target(settings)
-        else "the published Mistral Small 4",
+        shape_source=target.source,
         weights=needed.weights,
         draft=needed.draft,
         kv_bytes_per_token=needed.kv_bytes_per_token,
@@ -95,9 +93,10 @@ def cost_engine(settings: Settings, pool_name: str) -> Engine | None:
     pool = settings.pools[pool_name]
     if pool.gpu is None:
         return None
-    weight_format = _weight_format(settings, pool)
+    target = _target(settings)
+    weight_format = _weight_format(settings, pool, target)
     cache_format = _cache_format(pool, weight_format)
-    return Engine(hardware.gpu(pool.gpu), _shape(settings), weight_format, pool.plan, cache_format)
+    return Engine(hardware.gpu(pool.gpu), target.shape, weight_format, pool.plan, cache_format)
 
 
 def draft_shape(settings: Settings, pool_name: str) -> ModelShape | None:
@@ -119,10 +118,16 @@ class Checkpoint(NamedTuple):
 
     shape: ModelShape
     is_fp8: bool
+    source: str
+    """Where it was read."""
 
 
-def _target(settings: Settings) -> Checkpoint | None:
-    return _checkpoint("model.path", settings.model.path)
+PUBLISHED = Checkpoint(MISTRAL_SMALL_4, is_fp8=False, source="the published Mistral Small 4")
+"""What the model is taken to be where this machine does not have it."""
+
+
+def _target(settings: Settings) -> Checkpoint:
+    return _checkpoint("model.path", settings.model.path) or PUBLISHED
 
 
 def _checkpoint(setting: str, path: str, *, draft: bool = False) -> Checkpoint | None:
@@ -137,21 +142,16 @@ def _checkpoint(setting: str, path: str, *, draft: bool = False) -> Checkpoint |
         values = read(folder)
         quantization = Params(values).optional_part("quantization")
         is_fp8 = quantization is not None and "fp8" in quantization.text("qformat_weight")
-        return Checkpoint(ModelShape.from_params(values, draft=draft), is_fp8)
+        return Checkpoint(ModelShape.from_params(values, draft=draft), is_fp8, f"{path}/{FILE}")
     except (OSError, ValueError) as error:
         raise ConfigError([f"{setting}={path}: {error}"]) from None
 
 
-def _shape(settings: Settings) -> ModelShape:
-    found = _target(settings)
-    return found.shape if found else MISTRAL_SMALL_4
-
-
-def _weight_format(settings: Settings, pool: Pool) -> WeightFormat:
+def _weight_format(settings: Settings, pool: Pool, target: Checkpoint) -> WeightFormat:
     """Return what the operator says, else what the checkpoint says, else what the engine computes in."""
     if settings.model.weight_format:
         return settings.model.weight_format
-    if (found := _target(settings)) and found.is_fp8:
+    if target.is_fp8:
         return WeightFormat.FP8
     return WeightFormat.FLOAT32 if pool.engine.get("dtype") == "float32" else WeightFormat.BF16
 

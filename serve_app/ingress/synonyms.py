@@ -4,7 +4,9 @@ Mistral's own API has some for chat. Clients of OpenAI have a `developer` where 
 """
 
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from operator import is_not
+from typing import Any
 
 from serve_app.errors import InvalidRequest
 from serve_app.ingress.dialects import CHAT, CHAT_RENDER, Body, Dialect
@@ -68,18 +70,17 @@ def _continued(body: Body) -> Body:
 
 def _with_parts(body: Body) -> Body:
     turns = body.get("messages")
-    if not isinstance(turns, list) or not any(_other_part(part) for turn in turns for part in _parts(turn)):
+    if not isinstance(turns, list):
         return body
-    return {**body, "messages": [_with_other_parts(turn) if _parts(turn) else turn for turn in turns]}
+    told = [_with_other_parts(turn) for turn in turns]
+    return {**body, "messages": told} if any(map(is_not, told, turns)) else body
 
 
-def _with_other_parts(turn: Body) -> Body:
-    return {**turn, "content": [_other_part(part) or part for part in turn["content"]]}
-
-
-def _parts(turn: object) -> Sequence[object]:
+def _with_other_parts(turn: Any) -> Any:
     content = turn.get("content") if isinstance(turn, dict) else None
-    return content if isinstance(content, list) else ()
+    if not isinstance(content, list) or not any(others := [_other_part(part) for part in content]):
+        return turn
+    return {**turn, "content": [other or part for other, part in zip(others, content, strict=True)]}
 
 
 def _other_part(part: object) -> Body | None:

@@ -16,7 +16,7 @@ def to_wait_for(case: Case, homes: Homes, rules: Rules) -> Decision | None:
     return None
 
 
-def nobody(case: Case, homes: Homes, rules: Rules) -> NoReplica | FloorKept:
+def nothing_left(case: Case, homes: Homes, rules: Rules) -> NoReplica | FloorKept:
     """Return why there are no candidates: nobody is there, or what is there is kept for others."""
     effort, able = case.features.effort, (*homes.home, *homes.away)
     num_healthy = {pool.name: len(healthy(pool, rules, case.now_s, case.tried)) for pool in able}

@@ -24,7 +24,7 @@ from serve_app.router.policy import Policy
 from serve_app.router.retry_budget import RetryBudget
 from serve_app.router.waiting_room import Ticket, WaitingRoom
 from serve_app.rules import Targets
-from serve_app.types import Call, Decision, Effort, Head, PoolSnapshot, ReplicaSnapshot, RequestFeatures
+from serve_app.types import Call, Decision, Effort, Head, RequestFeatures
 
 logger = logging.getLogger("ray.serve")
 
@@ -209,7 +209,8 @@ class Router:
 
     def num_healthy(self) -> dict[str, int]:
         """Return the number of healthy replicas of each pool."""
-        return {pool.name: len(self._healthy(pool)) for pool in self._directory.snapshots()}
+        rules, now_s = self._policy.rules, self.clock()
+        return {pool.name: len(healthy(pool, rules, now_s)) for pool in self._directory.snapshots()}
 
     def overview(self) -> list[dict[str, Any]]:
         """Return every pool and its replicas as this router sees them now."""
@@ -237,9 +238,6 @@ class Router:
         unready = self.unready()
         for effort in Effort:
             metrics.ready.labels(effort).set(effort not in unready)
-
-    def _healthy(self, pool: PoolSnapshot) -> list[ReplicaSnapshot]:
-        return healthy(pool, self._policy.rules, self.clock())
 
     async def engine_metrics(self) -> list[tuple[str, str, bytes]]:
         """Return (pool, replica, Prometheus text) of every replica that answers."""

@@ -5,7 +5,6 @@ decides rests on an estimate, and vLLM's own answer about it is exact.
 """
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from serve_app.rules import Rules
 from serve_app.types import Effort, PoolSnapshot, ReplicaSnapshot, RequestFeatures, Shape
@@ -41,21 +40,22 @@ def unavailable(
 
     It is silent, broken (its breaker is open), draining, or has failed this request.
     """
-    if now_s - replica.reported_at_s > rules.max_age_s:
-        return "silent"
+    is_silent = now_s - replica.reported_at_s > rules.max_age_s
+    return "silent" if is_silent else _out_of_use(replica, tried)
+
+
+def awaited(replica: ReplicaSnapshot, rules: Rules, now_s: float, tried: Collection[str] = ()) -> bool:
+    """Whether a replica that gets nothing now is worth waiting for: silent, but not for long, and no more."""
+    is_late = rules.max_age_s < now_s - replica.reported_at_s <= rules.max_silence_s
+    return is_late and _out_of_use(replica, tried) is None
+
+
+def _out_of_use(replica: ReplicaSnapshot, tried: Collection[str]) -> str | None:
     if replica.is_broken:
         return "broken"
     if replica.report.is_draining:
         return "draining"
     return "tried" if tried and replica.report.replica in tried else None
-
-
-def awaited(replica: ReplicaSnapshot, rules: Rules, now_s: float, tried: Collection[str] = ()) -> bool:
-    """Whether a replica that gets nothing now is worth waiting for: silent, but not for long, and no more."""
-    heard_now = replace(replica, reported_at_s=now_s)
-    is_silent = unavailable(replica, rules, now_s, tried) == "silent"
-    is_late = now_s - replica.reported_at_s <= rules.max_silence_s
-    return is_silent and is_late and unavailable(heard_now, rules, now_s, tried) is None
 
 
 def reachable(pool: PoolSnapshot, rules: Rules, now_s: float, tried: Collection[str] = ()) -> bool:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from parallel.step_table import StepTable
 from serve_app.errors import InvalidRequest, Unsupported
-from serve_app.router.absence import nobody, to_wait_for
+from serve_app.router.absence import nothing_left, to_wait_for
 from serve_app.router.affinity import Affinity
 from serve_app.router.case import Case, Homes
 from serve_app.router.deadline import Lateness, lateness, unreachable
@@ -85,7 +85,7 @@ class Policy:
         if choice is None:
             if decision := to_wait_for(case, homes, self.rules):
                 return decision
-            raise nobody(case, homes, self.rules)
+            raise nothing_left(case, homes, self.rules)
         self._note(features.effort, choice.reason)
         chosen = self._pick(choice.candidates, features.effort)
         if self._lateness(case, chosen).by_s > 0:

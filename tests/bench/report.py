@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.bench.figures import FIXED
 from tests.bench.local import RESULTS
+from tests.bench.served import cells
 from tests.bench.split import best
 
 LAYOUTS = {
@@ -118,24 +119,25 @@ def _stream(load: Mapping[str, Any], found: Mapping[str, Any]) -> Sequence[str]:
 def places() -> str:
     """A throughput pool with many places on one H200, beside the model card's launch."""
     servers = read("served-h200-960-2026-11-29")["servers"]
-    headings = ("", "asked for", "clients", "tok/s in all", "of a user", "TTFT p50", "refused, or cut off")
+    headings = (
+        "",
+        "asked for",
+        "clients",
+        "tok/s in all",
+        "of a user",
+        "TTFT p50, ms",
+        "refused, or cut off",
+    )
     rows = (
-        (label, *_loop(row["load"], row["found"]))
+        (label, *cells(row), _failed(row["found"]))
         for server, label in PLACES.items()
         for row in servers[server]["loads"]
     )
     return _table(headings, rows, num_left=2)
 
 
-def _loop(load: Mapping[str, Any], found: Mapping[str, Any]) -> Sequence[str]:
-    return (
-        f"{'tokens' if load['tokens'] else 'chat'}, {load['prompt_tokens']} in, {load['answer_tokens']} out",
-        str(load["concurrency"]),
-        f"{found['output_tokens_per_s']:.0f}",
-        f"{1 / found['per_token_s']['p50']:.1f}",
-        f"{_seconds(found['first_token_s']['p50'])} s",
-        f"{found['failed']} of {found['requests']}" if found["failed"] else "",
-    )
+def _failed(found: Mapping[str, Any]) -> str:
+    return f"{found['failed']} of {found['requests']}" if found["failed"] else ""
 
 
 def overhead(name: str, variants: Mapping[str, str], *, with_ttft: bool) -> str:

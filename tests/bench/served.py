@@ -102,7 +102,7 @@ class Run:
             }
             record["loads"].append(row)
             write_json(self._path, self.found)
-            self._say(" | ".join((server.name, *_cells(row))))
+            self._say(" | ".join((server.name, *cells(row))))
 
     def _system(self, server: Server, file: ServeFile, folder: Path) -> System:
         if server.kind == "venturi":
@@ -148,17 +148,18 @@ def table(found: Mapping[str, Any]) -> str:
     rows: dict[tuple[str, ...], dict[str, str]] = {}
     for name, server in servers.items():
         for row in server["loads"]:
-            asked_for, clients, *figures = _cells(row)
+            asked_for, clients, *figures = cells(row)
             rows.setdefault((asked_for, clients), {})[name] = " / ".join(figures)
     lines = [f"| asked for | clients | {' | '.join(servers)} |", f"|---|---:|{'---:|' * len(servers)}"]
     lines += [
-        f"| {' | '.join((*asked, *(cells.get(name, '') for name in servers)))} |"
-        for asked, cells in sorted(rows.items(), key=lambda one: (one[0][0], int(one[0][1])))
+        f"| {' | '.join((*asked, *(shown.get(name, '') for name in servers)))} |"
+        for asked, shown in sorted(rows.items(), key=lambda one: (one[0][0], int(one[0][1])))
     ]
     return "\n".join(lines)
 
 
-def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a load asked for, its clients, and its figures in the order of `table`."""
     load, found = load_of(row["load"]), row["found"]
     if isinstance(load, Stream):
         high = found["efforts"]["high"]

@@ -1,7 +1,6 @@
 """Does an answer's text come out as vLLM writes it, piece by piece, with less work?"""
 
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vllm.sampling_params import SamplingParams
-from vllm.tokenizers.mistral import MistralTokenizer
 from vllm.v1.engine import detokenizer as upstream
 from vllm.v1.engine.detokenizer import IncrementalDetokenizer
 
@@ -20,12 +18,6 @@ ShippedDetokenizer: Any = LookupDetokenizer.__base__
 TEXT = "Two naïve cafés: 6 × 7 = 42 ☃, 三つの質問, 👩‍👩‍👧 and a\nnew line. "
 NUM_CONTROL_TOKENS, NUM_BYTES = 1000, 256
 """Ids begin with the control tokens, then come those of single bytes."""
-
-
-@pytest.fixture(scope="module")
-def tokenizer(checkpoint: Path) -> Any:
-    """The pocket model's tokenizer, as vLLM loads it."""
-    return MistralTokenizer.from_pretrained(str(checkpoint / "target"))
 
 
 @pytest.fixture

@@ -2,26 +2,18 @@
 
 import inspect
 import random
-from pathlib import Path
 from typing import Any
 
 import pytest
 from vllm.parser.engine import streaming_parser_engine
 from vllm.parser.engine.streaming_parser_engine import StreamingParserEngine
 from vllm.parser.mistral import MistralParser, mistral_config
-from vllm.tokenizers.mistral import MistralTokenizer
 
 from parallel.vllm_plugin import parser_cache
 
 UPSTREAM = inspect.unwrap(streaming_parser_engine._build_drop_info)
 NUM_STREAMS = 400
 ENCODINGS = ("special_token", "text", "none")
-
-
-@pytest.fixture(scope="module")
-def tokenizer(checkpoint: Path) -> Any:
-    """The pocket model's tokenizer, as vLLM loads it."""
-    return MistralTokenizer.from_pretrained(str(checkpoint / "target"))
 
 
 @pytest.fixture
