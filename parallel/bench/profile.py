@@ -10,17 +10,15 @@ differ by is the gaps between kernels, and the host. All layers are alike, so a 
 """
 
 import argparse
-import os
 import re
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from random import Random
 from typing import Any
 
 from parallel.bench import command
-from parallel.bench.case import with_extra
+from parallel.bench.stepped import Stepped, start
 from parallel.machine import machine
 from parallel.results_file import write_json
 
@@ -28,8 +26,6 @@ STEPS = 48
 WARM_STEPS = 16
 READINGS = 4
 """Of as many prompts at once as there are requests, after two that are not timed."""
-MOST_TOKENS = 1024
-"""More than a request gets in all its steps."""
 SHOWN = 40
 NAME_LENGTH = 90
 
@@ -48,54 +44,29 @@ PARTS = (
 
 
 class Profiled:
-    """An engine in this process, and steps of it."""
+    """An engine whose steps are timed by the clock, then by kernel."""
 
-    def __init__(self, arguments: Mapping[str, Any], vocab: int, seed: int) -> None:
-        from vllm import LLM
-
-        self._engine = LLM(**arguments).llm_engine
-        self._step_tokens = arguments["max_num_batched_tokens"]
-        self._ids = range(vocab // 2, vocab)  # below are control tokens and bytes
-        self._random = Random(seed)
+    def __init__(self, engine: Stepped) -> None:
+        self._engine = engine
 
     def steps(self, requests: int, prompt_tokens: int) -> dict[str, Any]:
-        """Time decode steps of so many requests at once: by the clock, then by kernel."""
-        names = self._add(requests, prompt_tokens, MOST_TOKENS)
-        self._run(WARM_STEPS + requests * prompt_tokens // self._step_tokens)  # which reads all prompts
-        row = self._timed(lambda: self._run(STEPS), STEPS)
-        self._engine.abort_request(names)
-        self._finish()
+        """Time decode steps of so many requests at once."""
+        names = self._engine.add(requests, prompt_tokens)
+        self._engine.read(requests, prompt_tokens, WARM_STEPS)
+        row = self._timed(lambda: self._engine.step(STEPS), STEPS)
+        self._engine.drop(names)
         return {"requests": requests} | row
 
     def readings(self, requests: int, prompt_tokens: int) -> dict[str, Any]:
-        """Time the reading of so many prompts, all there at once: by the clock, then by kernel."""
+        """Time the reading of so many prompts, all there at once."""
 
         def read(times: int) -> None:
             for _ in range(times):
-                self._add(requests, prompt_tokens, max_tokens=1)
-                self._finish()
+                self._engine.add(requests, prompt_tokens, max_tokens=1)
+                self._engine.finish()
 
         read(2)
         return {"requests": requests} | self._timed(lambda: read(READINGS), READINGS)
-
-    def _add(self, requests: int, prompt_tokens: int, max_tokens: int) -> list[str]:
-        """Add requests and return their names."""
-        from vllm import SamplingParams
-
-        sampling = SamplingParams(temperature=0.0, max_tokens=max_tokens, ignore_eos=True, detokenize=False)
-        names = [f"{requests}-{place}" for place in range(requests)]
-        for name in names:
-            prompt = {"prompt_token_ids": self._random.choices(self._ids, k=prompt_tokens)}
-            self._engine.add_request(name, prompt, sampling)
-        return names
-
-    def _finish(self) -> None:
-        while self._engine.has_unfinished_requests():
-            self._engine.step()
-
-    def _run(self, steps: int) -> None:
-        for _ in range(steps):
-            self._engine.step()
 
     def _timed(self, work: Callable[[], None], parts: int) -> dict[str, Any]:
         """Time one of so many equal parts of some work."""
@@ -173,18 +144,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Profile one engine. ValueError for options that name several, or none."""
-    asked = command.cases(options)
-    if len(asked) != 1 or asked[0].replicas * asked[0].plan.world_size != 1:
-        raise ValueError(f"only one engine on one GPU is profiled, not {', '.join(one.key for one in asked)}")
-    (case,) = asked
-    target = command.target(options, asked)
-    # The engine in this process, where the profiler is.
-    os.environ |= case.environment(cuda=True) | dict(target.environment)
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    arguments = case.arguments(model=target.model, draft=target.draft, dummy=target.dummy, cuda=True)
-    arguments |= {"max_model_len": options.prompt + MOST_TOKENS, "max_num_seqs": max(options.concurrency)}
-    arguments = with_extra(arguments, target.extra)
-    engine = Profiled(arguments, target.params["vocab_size"], options.seed)
+    stepped, arguments = start(options, {})
+    engine = Profiled(stepped)
     work = engine.readings if options.prefill else engine.steps
     rows = [work(requests, options.prompt) for requests in options.concurrency]
     found = {"machine": machine(), "command": sys.argv, "arguments": arguments, "rows": rows}

@@ -12,6 +12,13 @@ EXPERT_COUNTER = "parallel.vllm_plugin.expert_counter.CountingWorker"
 FP8_DRAFT_OUTPUT = "fp8_draft_output"
 """True there in vLLM's argument `additional_config`, the draft head has an output layer in FP8."""
 
+DRAFT_LENGTH = "draft_length"
+"""Where settings of the draft length stand in vLLM's `additional_config`: `adapt`, values of `Adapt`, and
+`predicted_s`, the cost model's `StepTimes` if it knows the device."""
+
+DRAFT_LENGTH_SCHEDULER = "parallel.vllm_plugin.draft_length.scheduler"
+"""vLLM's argument `scheduler_cls` for an engine that decides anew how many tokens are drafted."""
+
 
 def register() -> None:
     """Install every fix this machine can use; calling it again changes nothing (`vllm.general_plugins`)."""

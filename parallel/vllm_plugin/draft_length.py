@@ -9,7 +9,9 @@ of vLLM's dynamic speculation is used as it is. The configuration names it, so i
 Upstream symptom (vllm#49548): at a threshold of the schedule throughput falls, to a tenth at worst. vLLM
 counts every request of a step, those that only read their prompt too, so k flips from step to step, and
 shapes and graphs with it. Here k stays for a window of steps, and depends on those that decode. A schedule
-also takes full graphs from model runner V1 at every k; without one the largest k keeps them.
+also takes full graphs from model runner V1 at every k; without one the largest k keeps them. Model runner V2
+would record full graphs for every k in a schedule, but with an EAGLE head 0.29.0 ends as it starts if K - 1
+is among them (ZeroDivisionError: the head's graphs count query lengths from 1 - K). So there is none.
 And "not supported with data parallelism": ranks of unlike k would make unlike numbers of passes through the
 head, and wait for each other for ever; so would one that idles, at k = 0. With dp > 1, and on model runner
 V2, which always does so, the head proposes the full number of tokens: k is only how many are verified.
@@ -23,14 +25,8 @@ from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.outputs import DraftTokenIds
 
-from parallel.speculation import Adapt, DraftLength, Steps
-
-SCHEDULER = f"{__name__}.scheduler"
-"""What `scheduler_cls` names."""
-
-SETTINGS = "draft_length"
-"""Where the settings stand in vLLM's `additional_config`: `adapt`, values of `Adapt`, and `predicted_s`, the
-cost model's `StepTimes` if it knows the device."""
+from parallel.speculation import Adapt, DraftLength, Steps, Window
+from parallel.vllm_plugin import DRAFT_LENGTH
 
 
 def scheduler(vllm_config: Any, **arguments: Any) -> Any:
@@ -56,13 +52,21 @@ class Adaptive:
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         this = cast(Any, self)
-        given = this.vllm_config.additional_config[SETTINGS]
+        given = this.vllm_config.additional_config[DRAFT_LENGTH]
         self._adapt = Adapt(**given["adapt"])
         self._control = DraftLength(this.num_spec_tokens, self._adapt, given.get("predicted_s"))
         self._steps = Steps(this.num_spec_tokens)
         self._drafts_all = drafts_all(this.vllm_config)
         self._ended_at = perf_counter()
         this.dynamic_sd_lookup = InForce(self._control)
+
+    def hold(self, draft_tokens: int) -> None:
+        """Take k for what it is to be until the next decision."""
+        self._control.draft_tokens = draft_tokens
+
+    def seen(self) -> Window:
+        """What was seen since the last decision, or since this was asked last: a step at least."""
+        return self._steps.window(self._control.draft_tokens)
 
     def _update_after_schedule(self, scheduled: Any) -> None:
         # What the next step verifies is settled in here; what workers draft is read off `scheduled` after.
@@ -110,7 +114,7 @@ class Adaptive:
             )
             self._steps.ended(num_decoding, step_s if typical else None)
             if len(self._steps) >= self._adapt.window_steps:
-                self._control.decide(self._steps.window(k))
+                self._control.decide(self.seen())
         return result
 
 

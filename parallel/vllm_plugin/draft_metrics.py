@@ -13,7 +13,7 @@ from prometheus_client import Counter, Gauge
 from vllm.v1.metrics.loggers import StatLoggerBase
 
 from parallel.speculation import Adapt, Estimates, Steps
-from parallel.vllm_plugin.draft_length import SETTINGS
+from parallel.vllm_plugin import DRAFT_LENGTH
 
 STEPS = Counter(
     "venturi_verify_steps",
@@ -39,7 +39,7 @@ class DraftMetrics(StatLoggerBase):
     def __init__(self, vllm_config: Any, engine_index: int = 0) -> None:
         self._engine = str(engine_index)
         self._estimates: Estimates | None = None
-        given = vllm_config.additional_config.get(SETTINGS)
+        given = vllm_config.additional_config.get(DRAFT_LENGTH)
         if given is None:
             return
         adapt, most = Adapt(**given["adapt"]), vllm_config.speculative_config.num_speculative_tokens

@@ -3,11 +3,9 @@
 from typing import Any
 
 from parallel.speculation import predicted_times
+from parallel.vllm_plugin import DRAFT_LENGTH, DRAFT_LENGTH_SCHEDULER
 from serve_app.config import Settings
 from serve_app.engine.fit import cost_engine, cost_head
-
-SCHEDULER = "parallel.vllm_plugin.draft_length.scheduler"
-"""Named, not imported: its module needs vLLM, and `check` runs without."""
 
 CONTEXT_TOKENS = 2048
 """What the predicted step times are for; measured ones take their place."""
@@ -33,4 +31,4 @@ def draft_length_arguments(settings: Settings, pool_name: str) -> dict[str, Any]
             drafts_all=True,  # as vLLM's model runner V2, the one for GPUs, does
         )
         given["predicted_s"] = [[float(f"{seconds:.4g}") for seconds in row] for row in times]
-    return {"scheduler_cls": SCHEDULER, "additional_config": {"draft_length": given}}
+    return {"scheduler_cls": DRAFT_LENGTH_SCHEDULER, "additional_config": {DRAFT_LENGTH: given}}

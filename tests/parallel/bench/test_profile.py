@@ -10,6 +10,7 @@ from vllm import SamplingParams
 
 from parallel.__main__ import main
 from parallel.bench.profile import Profiled, parts, parts_table, table
+from parallel.bench.stepped import Stepped
 
 ROOT = Path(__file__).parent.parent.parent.parent
 RESULTS = ROOT / "tests/bench/results"
@@ -56,7 +57,7 @@ def test_only_one_engine_on_one_gpu(
     """Other layouts, and several cases at once, are refused before anything is written."""
     out = tmp_path / "out.json"
     assert main(["profile", *options, "--out", str(out)]) == 2
-    assert "only one engine on one GPU is profiled" in capsys.readouterr().err
+    assert "only one engine of one rank is stepped" in capsys.readouterr().err
     assert not out.exists()
 
 
@@ -86,8 +87,9 @@ class Reader:
 def test_prompts_are_read_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every reading is of new prompts, all there at once, and ends with the last of them."""
     engine = Reader()
-    profiled = Profiled.__new__(Profiled)
-    profiled.__dict__ |= {"_engine": engine, "_ids": range(100), "_random": Random(0)}
+    stepped = Stepped.__new__(Stepped)
+    stepped.__dict__ |= {"_engine": engine, "_ids": range(100), "_random": Random(0)}
+    profiled = Profiled(stepped)
 
     def timed(_: Profiled, work: Callable[[], None], parts: int) -> dict[str, int]:
         before = len(engine.added)

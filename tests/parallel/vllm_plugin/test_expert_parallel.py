@@ -18,7 +18,7 @@ from deploy.pocket.data import Encoder, Example, examples
 from deploy.pocket.shape import Shape, write_tekken
 from parallel.load import total_variation
 from parallel.speculation import LEAST_TIMED_STEPS
-from parallel.vllm_plugin.draft_length import SCHEDULER
+from parallel.vllm_plugin import DRAFT_LENGTH, DRAFT_LENGTH_SCHEDULER
 
 pytestmark = pytest.mark.engine
 
@@ -207,8 +207,8 @@ def test_draft_length_follows_the_text_and_changes_no_answer(
     found = engine(
         [*[questions()] * 3, *[noise()] * 6, *[questions()] * 8],
         speculative_config=draft,
-        scheduler_cls=SCHEDULER,
-        additional_config={"draft_length": {"adapt": adapt}},
+        scheduler_cls=DRAFT_LENGTH_SCHEDULER,
+        additional_config={DRAFT_LENGTH: {"adapt": adapt}},
     )
     *_, to_questions, to_noise = alone["waves"]
     assert_same_answers(found, {"waves": [*[to_questions] * 3, *[to_noise] * 6, *[to_questions] * 8]})

@@ -7,10 +7,9 @@ import pytest
 
 from parallel.engine_arguments import NAMES
 from parallel.speculation import Adapt
-from parallel.vllm_plugin import EXPERT_COUNTER, FP8_DRAFT_OUTPUT
+from parallel.vllm_plugin import DRAFT_LENGTH_SCHEDULER, EXPERT_COUNTER, FP8_DRAFT_OUTPUT
 from serve_app.config import PROJECT_ROOT, parse
 from serve_app.engine.arguments import NO_FETCHING, engine_arguments
-from serve_app.engine.draft_length import SCHEDULER
 from tests.serve_app.samples import args
 
 T = "pools.throughput"
@@ -117,7 +116,7 @@ def test_the_output_layer_in_fp8() -> None:
 def test_the_number_of_draft_tokens_adapts() -> None:
     """Where it is asked for, with vLLM's scheduler replaced; each setting can be given."""
     found = arguments({f"{T}.speculation": {"draft": "e", "adapt": True}})
-    assert found["scheduler_cls"] == SCHEDULER
+    assert found["scheduler_cls"] == DRAFT_LENGTH_SCHEDULER
     assert adaptive({}) == {"adapt": Adapt().values()}
     given = {f"{T}.speculation": {"draft": "e", "adapt": {"explore": 0.01}}}
     assert adaptive(given)["adapt"] == Adapt(explore=0.01).values()
@@ -137,7 +136,7 @@ def test_the_scheduler_is_named_right() -> None:
     """The name that needs no vLLM to be written is the one of the plugin's module."""
     from parallel.vllm_plugin import draft_length
 
-    assert SCHEDULER == draft_length.SCHEDULER
+    assert f"{draft_length.__name__}.{draft_length.scheduler.__name__}" == DRAFT_LENGTH_SCHEDULER
 
 
 def test_pools_do_not_mix() -> None:

@@ -1,0 +1,92 @@
+"""How long does a step take, by how many drafts of how many requests it verifies?
+
+    python -m parallel verify --layout tp1 --draft-tokens 5 --acceptance 2.6 --out verify.json
+    python -m parallel verify --layout tp1 --draft-tokens 1 --acceptance 1.8 --out verify-one.json
+
+One engine, in this process, has the draft head propose K tokens; of these, 0 to K are verified, as a number
+of steps in a row. vLLM's model runner V2, the one for GPUs, passes K times through the head whatever is
+verified, so that only verification differs within a row; a second run at another K says what a pass costs.
+It records whole steps as CUDA graphs for K alone; those of fewer are in pieces, as they are where k adapts.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from parallel.bench import command
+from parallel.bench.stepped import Stepped, start
+from parallel.machine import machine
+from parallel.results_file import write_json
+from parallel.vllm_plugin import DRAFT_LENGTH, DRAFT_LENGTH_SCHEDULER
+
+STEPS = 32
+WARM_STEPS = 8
+LEVELS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+NEVER = 1_000_000_000
+"""A window of so many steps does not end."""
+
+
+def timed(engine: Stepped, requests: int, prompt_tokens: int, draft_tokens: int) -> dict[str, Any]:
+    """Time steps that verify so many drafts of so many requests. ValueError if there were hardly any.
+
+    `step_ms` is the median of steps of nothing else; `tokens_a_step` is of a request.
+    """
+    engine.scheduler.hold(draft_tokens)
+    names = engine.add(requests, prompt_tokens)
+    engine.read(requests, prompt_tokens, WARM_STEPS)
+    engine.scheduler.seen()
+    engine.step(STEPS)
+    seen = engine.scheduler.seen()
+    engine.drop(names)
+    if seen.step_s is None or seen.num_sequences != requests:
+        raise ValueError(f"{requests} requests, {draft_tokens} drafts: no steps of nothing else, but {seen}")
+    accepted = sum(seen.accepted) / max(1, seen.tried[0])
+    return {
+        "requests": requests,
+        "draft_tokens": draft_tokens,
+        "step_ms": 1e3 * seen.step_s,
+        "tokens_a_step": 1 + accepted,
+    }
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a Markdown table: milliseconds of a step, by requests and verified drafts."""
+    lengths = sorted({row["draft_tokens"] for row in rows})
+    found = {(row["requests"], row["draft_tokens"]): row["step_ms"] for row in rows}
+    lines = [
+        f"| ms a step, verifying | {' | '.join(map(str, lengths))} |",
+        f"|---|{'---:|' * len(lengths)}",
+    ]
+    lines += [
+        f"| {requests} | {' | '.join(f'{found[requests, k]:.2f}' for k in lengths)} |"
+        for requests in sorted({row["requests"] for row in rows})
+    ]
+    return "\n".join(lines)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the command may be told."""
+    command.add_options(parser)
+    parser.set_defaults(concurrency=list(LEVELS))
+
+
+def main(options: argparse.Namespace) -> int:
+    """Time one engine. ValueError for options that name several, or one without a draft head."""
+    if min(options.draft_tokens) < 1:
+        raise ValueError(f"--draft-tokens={min(options.draft_tokens)} must be at least 1: there is no head")
+    most = options.draft_tokens[0]
+    engine, arguments = start(
+        options,
+        {
+            "scheduler_cls": DRAFT_LENGTH_SCHEDULER,
+            "additional_config": {DRAFT_LENGTH: {"adapt": {"window_steps": NEVER}}},
+        },
+    )
+    found: dict[str, Any] = {"machine": machine(), "command": sys.argv, "arguments": arguments, "rows": []}
+    for requests in options.concurrency:
+        for draft_tokens in range(most + 1):
+            found["rows"].append(timed(engine, requests, options.prompt, draft_tokens))
+        write_json(options.out, found)
+    print(table(found["rows"]))
+    return 0
