@@ -33,6 +33,8 @@ from tests.bench.outcomes import Aim, Outcome, summary
 from tests.bench.plan import AnyLoad, Loop, Plan, Server, Stream, load_of, read
 from tests.bench.systems import OnRay, RawServer, System
 
+ONE_TRY = {"RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT": "1"}
+"""Ray Serve starts a replica that fails three times; of an engine that asks too much, the first says why."""
 START_S = 420.0
 """What a cold start may take, others starting beside it."""
 WARM_UP: dict[str, Any] = {"concurrency": 64, "requests": 128, "answer_tokens": 32, "limit_s": 60.0}
@@ -110,7 +112,7 @@ class Run:
             def say(what: str) -> None:
                 self._say(f"{server.name}: {what.strip()}")
 
-            return OnRay(file, free_port(), say, RAY_SERVE_SETTINGS, START_S)
+            return OnRay(file, free_port(), say, RAY_SERVE_SETTINGS | ONE_TRY, START_S)
         (pool,) = server.pools
         return RawServer(file, pool, free_port(), folder / "log", server.kind == "shipped", START_S)
 
