@@ -7,6 +7,7 @@ from parallel.hardware import GIB
 from serve_app.config import Settings, Upstream
 from serve_app.engine.arguments import engine_arguments
 from serve_app.engine.fit import Fit, fit
+from serve_app.engine.step_graphs import USUAL_TOKENS, full_step_tokens, recorded_tokens
 from serve_app.ingress.auth import Access
 from serve_app.serve_file import ServeFile
 from serve_app.types import Effort
@@ -88,11 +89,17 @@ def _pool_lines(settings: Settings, name: str) -> list[str]:
         f"{plan.nodes} node{'s' if plan.nodes > 1 else ''}: {plan.world_size} {device} a replica",
         f"  placement  {plan.placement_strategy} {plan.bundles(pool.device, pool.cpus_per_rank)}"
         f"{f' on nodes with {pool.node_labels}' if pool.node_labels else ''}",
-        *_memory_lines(fit(settings, name)),
+        *_memory_lines(fit(settings, name), recorded_tokens(pool)),
     ]
     if spec := pool.speculation:
         most = f"{'up to' if spec.adapt else 'always'} {spec.max_draft_tokens} tokens a step"
         lines.append(f"  draft      EAGLE from {spec.draft}, {most}")
+    if 0 < recorded_tokens(pool) < full_step_tokens(pool):
+        lines.append(
+            f"  WARNING: steps of more than {recorded_tokens(pool)} tokens are no CUDA graphs, and with all "
+            f"requests that an engine takes one is of {full_step_tokens(pool)}: "
+            f"raise engine.compilation_config.cudagraph_capture_sizes"
+        )
     lines.append(
         f"  requests   {pool.max_ongoing_requests} at once a replica, {pool.max_queued_requests} waiting"
     )
@@ -129,7 +136,7 @@ def _upstream_lines(settings: Settings, name: str, upstream: Upstream) -> list[s
     return lines
 
 
-def _memory_lines(memory: Fit) -> list[str]:
+def _memory_lines(memory: Fit, graph_tokens: int) -> list[str]:
     parts = ", ".join(f"{row.name} {_size(row.num_bytes)}" for row in memory.weights.rows)
     lines = [
         f"  weights    {_size(memory.weights.total_bytes)} a rank ({parts}); shape: {memory.shape_source}",
@@ -139,6 +146,8 @@ def _memory_lines(memory: Fit) -> list[str]:
         lines.insert(1, f"  head       {_size(memory.draft.total_bytes)} a rank")
     if memory.num_kv_tokens:
         lines[-1] += f", room for about {memory.num_kv_tokens} tokens a replica"
+        if graph_tokens > USUAL_TOKENS:
+            lines[-1] += f", less what CUDA graphs of steps of {USUAL_TOKENS} to {graph_tokens} tokens take"
     return lines
 
 

@@ -52,6 +52,29 @@ def test_traces() -> None:
     assert "\ntraces" not in reported({})
 
 
+def test_steps_that_are_no_graphs() -> None:
+    """A draft head multiplies a step's tokens: past the largest graph that is said, with both figures."""
+    pool = {
+        "model.path": "/models/not-here",
+        "model.weight_format": "fp8",
+        f"{T}.gpu": "H200",
+        f"{T}.speculation": {"draft": "/models/head", "max_draft_tokens": 3},
+    }
+    few, many, all_of_them = (
+        reported(pool | {f"{T}.engine": {"max_model_len": 8192} | engine})
+        for engine in (
+            {"max_num_seqs": 128},
+            {"max_num_seqs": 129},
+            {"max_num_seqs": 129, "compilation_config": {"cudagraph_capture_sizes": [4, 516]}},
+        )
+    )
+    assert "steps of" not in few
+    assert "WARNING: steps of more than 512 tokens are no CUDA graphs" in many
+    assert "one is of 516: raise engine.compilation_config.cudagraph_capture_sizes" in many
+    assert "WARNING: steps" not in all_of_them
+    assert re.search(r"room for about \d+ tokens a replica, less what .* 512 to 516 tokens take", all_of_them)
+
+
 def test_a_large_plan() -> None:
     """Experts over ranks, nodes, autoscaling, the device's name and its room are all in words."""
     text = reported(

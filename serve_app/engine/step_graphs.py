@@ -1,0 +1,33 @@
+"""How large is the largest step of an engine that is recorded as a CUDA graph, and how large a full one?
+
+Without a graph the processor launches each of a step's kernels by itself, which can take longer than they do.
+"""
+
+from collections.abc import Mapping
+
+from serve_app.config import Pool
+from serve_app.config.pool import MAX_NUM_SEQS
+
+USUAL_TOKENS = 512
+"""Tokens of the largest step that vLLM 0.29 records by itself."""
+
+
+def recorded_tokens(pool: Pool) -> int:
+    """Tokens of the largest step that a pool's engine records; 0 where it records none, as without a GPU."""
+    given = pool.engine
+    if not pool.gpu or given.get("enforce_eager"):
+        return 0
+    config = given.get("compilation_config")
+    places = [given, config] if isinstance(config, Mapping) else [given]
+    for place in places:
+        if sizes := place.get("cudagraph_capture_sizes"):
+            return int(max(sizes))
+        if most := place.get("max_cudagraph_capture_size"):
+            return int(most)
+    return USUAL_TOKENS
+
+
+def full_step_tokens(pool: Pool) -> int:
+    """Tokens of a step in which every place of an engine decodes: one of each request, and its drafts."""
+    drafts = pool.speculation.max_draft_tokens if pool.speculation else 0
+    return int(pool.engine.get("max_num_seqs") or MAX_NUM_SEQS) * (1 + drafts)
