@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from parallel import draft_table, place_table, program, recording
 from parallel.bench import command as bench
-from parallel.bench import compare, profile, verify
+from parallel.bench import compare, profile, verified, verify
 from parallel.cost import Engine
 from parallel.hardware import gpu
 from parallel.memory import WeightFormat
@@ -72,7 +72,8 @@ def _collectives(options: argparse.Namespace) -> int:
 
 def _compare(options: argparse.Namespace) -> int:
     for file in options.results:
-        print(compare.table(json.loads(file.read_text())))
+        results = json.loads(file.read_text())
+        print(compare.table(results) if "cases" in results else verified.table(results))
     return 0
 
 
@@ -100,7 +101,12 @@ def _parser() -> argparse.ArgumentParser:
         ("bench", bench.main, bench.add_options, "how fast layouts are on the GPUs at hand"),
         ("profile", profile.main, profile.add_options, "which kernels a step spends its time in"),
         ("verify", verify.main, verify.add_options, "how long steps take by the drafts that they verify"),
-        ("compare", _compare, _add_compare, "what the cost model says beside what `bench` has measured"),
+        (
+            "compare",
+            _compare,
+            _add_compare,
+            "what the cost model says beside what `bench` or `verify` has measured",
+        ),
         ("place", _place, _add_place, "how a recorded load of experts is spread, and how it would be best"),
         (
             "collectives",

@@ -41,13 +41,13 @@ class Pair:
 
 def pairs(results: Mapping[str, Any], efficiency: Efficiency = FITTED) -> Iterator[Pair]:
     """Every row of a results file that has a speed; ValueError for a GPU that is not known here."""
-    gpu = _gpu(results["machine"]["gpus"])
+    gpu = measured_gpu(results["machine"]["gpus"])
     work = results["workload"]
     for name, record in results["cases"].items():
         case = Case(**record["case"])
         params = record["params"]
-        weights = WeightFormat.FP8 if "quantization" in params else WeightFormat.BF16
-        engine = Engine(gpu, ModelShape.from_params(params), weights, case.plan, efficiency=efficiency)
+        shape = ModelShape.from_params(params)
+        engine = Engine(gpu, shape, weights_of(params), case.plan, efficiency=efficiency)
         chunk_tokens = record["arguments"].get("max_num_batched_tokens", Load.chunk_tokens)
         for row in record["rows"]:
             if not row["user_tokens_per_s"]:
@@ -83,8 +83,16 @@ def table(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _gpu(found: list[Mapping[str, str]]) -> Gpu:
-    """The GPU that nvidia-smi named; of one that comes in two sizes, the larger that fits its memory."""
+def weights_of(params: Mapping[str, Any]) -> WeightFormat:
+    """The format of a benchmark's weights."""
+    return WeightFormat.FP8 if "quantization" in params else WeightFormat.BF16
+
+
+def measured_gpu(found: list[Mapping[str, str]]) -> Gpu:
+    """The GPU that nvidia-smi named; of one that comes in two sizes, the larger that fits its memory.
+
+    ValueError for one that is not known here, and for none.
+    """
     if not found:
         raise ValueError("machine.gpus is empty: this was not measured on a GPU")
     name, memory_mib = found[0]["name"], float(found[0]["memory.total"].split()[0])

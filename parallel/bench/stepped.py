@@ -18,11 +18,13 @@ CPU_STEP_TOKENS = 512
 class Stepped:
     """An engine in this process that takes a step when it is told to."""
 
-    def __init__(self, arguments: Mapping[str, Any], vocab: int, seed: int) -> None:
+    def __init__(self, arguments: Mapping[str, Any], params: Mapping[str, Any], seed: int) -> None:
         from vllm import LLM
 
+        self.params = params
         self._engine = LLM(**arguments).llm_engine
         self._step_tokens = arguments["max_num_batched_tokens"]
+        vocab = params["vocab_size"]
         self._ids = range(vocab // 2, vocab)  # below are control tokens and bytes
         self._random = Random(seed)
 
@@ -82,4 +84,4 @@ def start(options: argparse.Namespace, more: Mapping[str, Any]) -> tuple[Stepped
     arguments = {"max_num_batched_tokens": CPU_STEP_TOKENS} | arguments
     arguments |= {"max_model_len": options.prompt + MOST_TOKENS, "max_num_seqs": max(options.concurrency)}
     arguments = with_extra(with_extra(arguments, more), target.extra)
-    return Stepped(arguments, target.params["vocab_size"], options.seed), arguments
+    return Stepped(arguments, target.params, options.seed), arguments

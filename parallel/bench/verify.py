@@ -83,7 +83,15 @@ def main(options: argparse.Namespace) -> int:
             "additional_config": {DRAFT_LENGTH: {"adapt": {"window_steps": NEVER}}},
         },
     )
-    found: dict[str, Any] = {"machine": machine(), "command": sys.argv, "arguments": arguments, "rows": []}
+    found: dict[str, Any] = {
+        "machine": machine(),
+        "command": sys.argv,
+        "arguments": arguments,
+        "params": engine.params,
+        "prompt_tokens": options.prompt,
+        "steps": WARM_STEPS + STEPS,
+        "rows": [],
+    }
     for requests in options.concurrency:
         for draft_tokens in range(most + 1):
             found["rows"].append(timed(engine, requests, options.prompt, draft_tokens))

@@ -1,0 +1,62 @@
+"""What does the cost model say of the steps that `verify` timed?
+
+python -m parallel compare verify.json
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from parallel.bench.compare import measured_gpu, weights_of
+from parallel.cost import Engine, draft_s, verify
+from parallel.model_shape import ModelShape
+from parallel.plan import ParallelPlan
+from parallel.speed import usual_head
+
+
+@dataclass(frozen=True)
+class Step:
+    """One timed step, and what is predicted for it."""
+
+    requests: int
+    draft_tokens: int
+    """Verified of each request."""
+    whole: bool
+    """Whether as many were drafted: on a GPU the whole step is one CUDA graph then, and else pieces."""
+    measured_ms: float
+    predicted_ms: float
+
+    @property
+    def error(self) -> float:
+        """By how much the prediction is off: 0.1 is a tenth too long."""
+        return self.predicted_ms / self.measured_ms - 1
+
+
+def steps(results: Mapping[str, Any]) -> Iterator[Step]:
+    """Every step of a results file; ValueError for a GPU that is not known here."""
+    shape = ModelShape.from_params(results["params"])
+    engine = Engine(
+        measured_gpu(results["machine"]["gpus"]), shape, weights_of(results["params"]), ParallelPlan()
+    )
+    drafted = results["arguments"]["speculative_config"]["num_speculative_tokens"]
+    for row in results["rows"]:
+        requests, draft_tokens = row["requests"], row["draft_tokens"]
+        context_tokens = results["prompt_tokens"] + results["steps"] / 2 * row["tokens_a_step"]
+        said_s = verify(engine, requests, context_tokens, draft_tokens).total_s
+        said_s += draft_s(engine, usual_head(shape), requests, context_tokens, drafted)
+        yield Step(requests, draft_tokens, draft_tokens == drafted, row["step_ms"], 1e3 * said_s)
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """A Markdown table: milliseconds of a step, measured / predicted, by requests and verified drafts."""
+    found = {(one.requests, one.draft_tokens): one for one in steps(results)}
+    lengths = sorted({draft_tokens for _, draft_tokens in found})
+    lines = [
+        f"| ms a step / predicted, verifying | {' | '.join(map(str, lengths))} |",
+        f"|---|{'---:|' * len(lengths)}",
+    ]
+    for requests in sorted({requests for requests, _ in found}):
+        row = (found[requests, k] for k in lengths)
+        cells = (f"{one.measured_ms:.1f} / {one.predicted_ms:.1f}" for one in row)
+        lines.append(f"| {requests} | {' | '.join(cells)} |")
+    return "\n".join(lines)
