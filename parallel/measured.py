@@ -1,7 +1,8 @@
 """Which steps of the full-size model have been measured, and what does the cost model say of them?
 
-All on H200, vLLM 0.29.0, FP8 with dummy weights, CUDA graphs, vLLM's default expert kernels, prompts of
-512 tokens and answers of 256. Acceptance is synthetic: 2.6 tokens a verify step with 3 draft tokens.
+All on H200, vLLM 0.29.0, FP8 with dummy weights, CUDA graphs, prompts of 512 tokens and answers of 256, and
+vLLM's default expert kernels but in `DRAFTING`. Acceptance is synthetic: 2.6 tokens a verify step with 3
+draft tokens.
 
 `LATEST` is the whole system over HTTP on 2026-11-28 (`python -m tests.bench.served`, `plans/h200.yaml`), and
 `OVER_TWO` engines over two GPUs on that day (`python -m parallel bench --layout tp2 tp2+ep dp2+ep 2xtp1`).
@@ -21,6 +22,8 @@ from parallel.speed import Load, Speculation, Speed, speed
 PROMPT_TOKENS = 512
 ANSWER_TOKENS = 256
 CHUNK_TOKENS = 16_384
+STEP_TOKENS = 5120
+"""Of an engine that has CUDA graphs for all its steps."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Run:
     total_tokens_per_s: float | None = None
     """Output tokens a second of all requests, with the reading of their prompts; None if not recorded."""
     eagle: bool = False
+    chunk_tokens: int = CHUNK_TOKENS
+    """The engine's max_num_batched_tokens."""
     fitted: bool = False
     """Whether the cost model was fitted on it."""
 
@@ -115,13 +120,22 @@ EARLIER = (
 WIDE = (Run(ONE, 960, 960, 13.0, 9899),)
 """The whole system on 2026-11-29: CUDA graphs for steps of up to 960 tokens. Its cache was full at times."""
 
-RUNS = (*LATEST, *WIDE, *OVER_TWO, *EARLIER)
+DRAFTING = (
+    Run(ONE, 1, 512, 345.2, eagle=True, chunk_tokens=STEP_TOKENS),
+    Run(ONE, 5, 512, 152.1, 719, eagle=True, chunk_tokens=STEP_TOKENS),
+    Run(ONE, 8, 512, 119.2, 907, eagle=True, chunk_tokens=STEP_TOKENS),
+    Run(ONE, 128, 512, 61.4, 6912, eagle=True, chunk_tokens=STEP_TOKENS),
+    Run(ONE, 512, 512, 30.4, 13120, eagle=True, chunk_tokens=STEP_TOKENS),
+)
+"""The whole system on 2026-11-29: CUDA graphs for every step, tuned expert kernels, drafts chosen in FP8."""
+
+RUNS = (*LATEST, *DRAFTING, *WIDE, *OVER_TWO, *EARLIER)
 
 
 def predicted(run: Run, efficiency: Efficiency = FITTED) -> Speed:
     """What the cost model says of a run's setting."""
     engine = Engine(H200, MISTRAL_SMALL_4, WeightFormat.FP8, run.plan, efficiency=efficiency)
-    load = Load(run.concurrency, PROMPT_TOKENS, ANSWER_TOKENS, CHUNK_TOKENS)
+    load = Load(run.concurrency, PROMPT_TOKENS, ANSWER_TOKENS, run.chunk_tokens)
     return speed(engine, load, Speculation() if run.eagle else None)
 
 

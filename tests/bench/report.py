@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.bench.figures import FIXED
 from tests.bench.local import RESULTS
-from tests.bench.served import cells
+from tests.bench.served import cells, table
 from tests.bench.split import best
 
 LAYOUTS = {
@@ -33,6 +33,14 @@ STREAMS = {
     "two pools, EAGLE in both, 16 places for high": ("served-h200x2-2026-11-28", "two pools"),
     "the same, since ingress replicas know each other's queues": (
         "served-h200x2-second-2026-11-28",
+        "two pools",
+    ),
+    "two equal replicas, CUDA graphs for every step": (
+        "served-h200x2-drafts-2026-11-29",
+        "two equal replicas",
+    ),
+    "two pools, the same, and high goes where it misses least": (
+        "served-h200x2-drafts-2026-11-29",
         "two pools",
     ),
 }
@@ -190,6 +198,8 @@ def _division(
 def tables() -> dict[str, str]:
     """Return every table, by what it is of."""
     return {
+        "one GPU over HTTP": table(read("served-h200-drafts-2026-11-29")),
+        "one GPU over HTTP, the pools one by one": table(read("served-2026-11-28T112029Z")),
         "layouts over two GPUs": layouts(),
         "requests of both efforts over two GPUs": streams(),
         "many places": places(),

@@ -118,10 +118,3 @@ def test_no_load_begins_after_the_time_is_up(plan: Path, tmp_path: Path) -> None
     found = json.loads(out.read_text())["servers"]
     assert found["theirs"]["loads"] == []
     assert "out of time" in found["theirs"]["error"]
-
-
-def test_the_documented_table_is_the_measured_one() -> None:
-    """README.md shows the file's figures."""
-    file = Path(__file__).parent / "results" / "served-2026-11-28T112029Z.json"
-    readme = Path(__file__).parents[2] / "README.md"
-    assert served.table(json.loads(file.read_text())) in readme.read_text()
