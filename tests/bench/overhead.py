@@ -163,7 +163,7 @@ def _system(name: str, file: ServeFile, folder: Path, say: Callable[[str], None]
 
     if name in ray_llm.EXPERIMENTS:
         theirs = ray_llm.serve_file(file, POOL, name, folder)
-        settings = ray_llm.SERVE_SETTINGS
+        settings = ray_llm.serve_settings(file, POOL)
         return OnRay(theirs, free_port(), step, settings, ready_path=ray_llm.READY_PATH)
     return OnRay(file, free_port(), step, VENTURI[name])
 

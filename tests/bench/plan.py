@@ -10,6 +10,7 @@ A plan is YAML; `plans/` has them:
       - {name: venturi, kind: venturi, pools: {throughput: {}}, loads: [{concurrency: 8, requests: 32}]}
       - {name: the same engine, kind: fixed, pools: {throughput: {}}, loads: [...]}
       - {name: as shipped, kind: shipped, pools: {throughput: {engine: {max_num_seqs: 128}}}, loads: [...]}
+      - {name: the rival, kind: ray-llm, pools: {throughput: {}}, loads: [...]}    # or ray-llm-unbatched
       - name: both pools
         kind: venturi
         pools: {throughput: {}, latency: {}}
@@ -19,7 +20,7 @@ A plan is YAML; `plans/` has them:
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from zlib import crc32
 
 import yaml
@@ -32,9 +33,10 @@ from serve_app.local import free_port
 from serve_app.serve_file import ServeFile
 from serve_app.serve_file import load as load_serve_file
 from tests.bench.arrivals import Effort, Kind, Mix
+from tests.bench.ray_llm import EXPERIMENTS
 
-KINDS = ("venturi", "fixed", "shipped")
-"""The whole of Venturi; vLLM's own server with the fixes; and without those to the server."""
+KINDS = ("venturi", "fixed", "shipped", *EXPERIMENTS)
+"""The whole of Venturi; vLLM's own server with the fixes, and without those to the server; ray.serve.llm."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,8 @@ class Server:
     """One server, and what it is asked."""
 
     name: str
-    kind: Literal["venturi", "fixed", "shipped"]
+    kind: str
+    """One of `KINDS`."""
     pools: Mapping[str, Mapping[str, Any]]
     """By name, what comes on top of a pool's own settings. A pool that is alone serves both efforts."""
     loads: tuple[AnyLoad, ...]

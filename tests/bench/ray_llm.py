@@ -28,11 +28,14 @@ EXPERIMENTS: dict[str, dict[str, float]] = {
 }
 """`experimental_configs` of each variant. As it comes, it hands on what a stream has every 50 ms."""
 
-SERVE_SETTINGS = RAY_SERVE_SETTINGS | {
-    "RAYLLM_VLLM_ENGINE_CLS": "tests.bench.ray_llm_engine.OneProcessEngine",
-    "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT_ROOT), environment_variable("PYTHONPATH")])),
-}
-"""The environment of its Ray, whose replicas must find that class."""
+ONE_PROCESS = "tests.bench.ray_llm_engine.OneProcessEngine"
+
+
+def serve_settings(file: ServeFile, pool: str) -> dict[str, str]:
+    """The environment of its Ray; without a GPU replicas must find the engine class that is meant there."""
+    path = os.pathsep.join(filter(None, [str(PROJECT_ROOT), environment_variable("PYTHONPATH")]))
+    engine = {} if file.settings.pools[pool].gpu else {"RAYLLM_VLLM_ENGINE_CLS": ONE_PROCESS}
+    return RAY_SERVE_SETTINGS | engine | {"PYTHONPATH": path}
 
 
 def require() -> None:
@@ -55,14 +58,17 @@ def serve_file(file: ServeFile, pool: str, name: str, folder: Path) -> ServeFile
 
 
 def arguments(file: ServeFile, pool: str, name: str) -> dict[str, Any]:
-    """Return what `build_openai_app` takes: one engine and one ingress, which fit onto two cores."""
+    """Return what `build_openai_app` takes: an engine of one rank, an ingress; both fit onto two cores."""
     engine = engine_arguments(file.settings, pool)
+    wanted = file.settings.pools[pool]
     model, (model_id, *_) = engine.pop("model"), engine.pop("served_model_name")
     config = {
         "model_loading_config": {"model_id": model_id, "model_source": model},
         "engine_kwargs": engine,
         "runtime_env": {"env_vars": file.settings.engine_environment(pool)},
-        "placement_group_config": {"bundle_per_worker": {"CPU": file.settings.pools[pool].cpus_per_rank}},
+        "placement_group_config": {
+            "bundle_per_worker": {"CPU": wanted.cpus_per_rank} | ({"GPU": 1} if wanted.gpu else {})
+        },
         "deployment_config": {"num_replicas": 1, "ray_actor_options": {"num_cpus": 0}},
         "experimental_configs": EXPERIMENTS[name],
     }

@@ -26,6 +26,7 @@ from parallel.results_file import write_json
 from serve_app.errors import StartError
 from serve_app.local import RAY_SERVE_SETTINGS, free_port
 from serve_app.serve_file import ServeFile
+from tests.bench import ray_llm
 from tests.bench.arrivals import EFFORTS, Effort
 from tests.bench.local import stop_on_sigterm
 from tests.bench.mixed import Load, drive
@@ -107,13 +108,16 @@ class Run:
             self._say(" | ".join((server.name, *cells(row))))
 
     def _system(self, server: Server, file: ServeFile, folder: Path) -> System:
+        def say(what: str) -> None:
+            self._say(f"{server.name}: {what.strip()}")
+
         if server.kind == "venturi":
-
-            def say(what: str) -> None:
-                self._say(f"{server.name}: {what.strip()}")
-
             return OnRay(file, free_port(), say, RAY_SERVE_SETTINGS | ONE_TRY, START_S)
         (pool,) = server.pools
+        if server.kind in ray_llm.EXPERIMENTS:
+            theirs = ray_llm.serve_file(file, pool, server.kind, folder)
+            settings = ray_llm.serve_settings(file, pool) | ONE_TRY
+            return OnRay(theirs, free_port(), say, settings, START_S, ray_llm.READY_PATH)
         return RawServer(file, pool, free_port(), folder / "log", server.kind == "shipped", START_S)
 
     def _say(self, what: str) -> None:
@@ -208,6 +212,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"served: {error}", file=sys.stderr)
         return 2
     servers = [one for one in plan.servers if not given.only or one.name in given.only]
+    if any(one.kind in ray_llm.EXPERIMENTS for one in servers):
+        try:
+            ray_llm.require()
+        except StartError as error:
+            print(f"served: {error}", file=sys.stderr)
+            return 2
     run = Run(plan, given.out, given.budget_s)
     words = sys.argv[1:] if argv is None else argv
     run.found.setdefault("commands", []).append(shlex.join(["python", "-m", "tests.bench.served", *words]))

@@ -1,5 +1,6 @@
 """Does the rival get the same engine, and one that Ray can place on two cores?"""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -53,14 +54,26 @@ def test_serve_file(file: ServeFile, tmp_path: Path) -> None:
     assert (theirs.url, theirs.path == file.path) == (file.url, False)
 
 
-def test_replicas_find_the_engine() -> None:
+def test_on_a_gpu(file: ServeFile) -> None:
+    """It gets one for its engine, which is its own there."""
+    pools = {overhead.POOL: file.settings.pools[overhead.POOL].model_copy(update={"gpu": "H200"})}
+    theirs = dataclasses.replace(file, settings=file.settings.model_copy(update={"pools": pools}))
+    (config,) = ray_llm.arguments(theirs, overhead.POOL, "ray-llm")["llm_configs"]
+    (ours,) = ray_llm.arguments(file, overhead.POOL, "ray-llm")["llm_configs"]
+    bundles = [one["placement_group_config"]["bundle_per_worker"] for one in (config, ours)]
+    assert bundles[0] == bundles[1] | {"GPU": 1}
+    assert "RAYLLM_VLLM_ENGINE_CLS" not in ray_llm.serve_settings(theirs, overhead.POOL)
+
+
+def test_replicas_find_the_engine(file: ServeFile) -> None:
     """A process with the environment of the rival's Ray finds the class, whatever it was started in."""
-    module, _, name = ray_llm.SERVE_SETTINGS["RAYLLM_VLLM_ENGINE_CLS"].rpartition(".")
+    settings = ray_llm.serve_settings(file, overhead.POOL)
+    module, _, name = settings["RAYLLM_VLLM_ENGINE_CLS"].rpartition(".")
     where = f"import importlib.util; print(importlib.util.find_spec({module!r}).origin)"
     found = subprocess.run(
         [sys.executable, "-c", where],
         cwd="/",
-        env=os.environ | ray_llm.SERVE_SETTINGS,
+        env=os.environ | settings,
         capture_output=True,
         text=True,
         check=True,

@@ -3,20 +3,22 @@
 import json
 import re
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import yaml
 
 from serve_app.errors import StartError
+from serve_app.local import READY_PATH
 from serve_app.serve_file import ServeFile
-from tests.bench import served
+from tests.bench import ray_llm, served
 from tests.bench.cpu import Usage
-from tests.bench.plan import Server
+from tests.bench.plan import Server, read
+from tests.bench.systems import OnRay
 from tests.bench.test_mixed import Server as Scripted
 from tests.bench.test_mixed import server  # noqa: F401 - a fixture
 
-PLAN = {
+PLAN: dict[str, Any] = {
     "serve_file": "deploy/local.yaml",
     "load": {"prompt_tokens": 4, "answer_tokens": 3},
     "servers": [
@@ -118,3 +120,38 @@ def test_no_load_begins_after_the_time_is_up(plan: Path, tmp_path: Path) -> None
     found = json.loads(out.read_text())["servers"]
     assert found["theirs"]["loads"] == []
     assert "out of time" in found["theirs"]["error"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "ready_path"),
+    [("venturi", READY_PATH), *((kind, ray_llm.READY_PATH) for kind in ray_llm.EXPERIMENTS)],
+)
+def test_what_is_started_on_ray(kind: str, ready_path: str, tmp_path: Path) -> None:
+    """Venturi, or the rival on the pool's engine; its replica is started once, also if it fails."""
+    path = tmp_path / "plan.yaml"
+    path.write_text(yaml.safe_dump(PLAN | {"servers": [PLAN["servers"][0] | {"kind": kind}]}))
+    plan = read(path)
+    (one,) = plan.servers
+    run = served.Run(plan, tmp_path / "out.json", 1.0)
+    system = run._system(one, plan.serve(one, tmp_path), tmp_path)
+    assert isinstance(system, OnRay)
+    assert system.ready_path == ready_path
+    assert system.ray_serve_settings["RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT"] == "1"
+    (application,) = yaml.safe_load(system.file.path.read_text())["applications"]
+    assert application["name"] == kind
+
+
+def test_a_rival_that_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Said before anything is started."""
+
+    def missing() -> None:
+        raise StartError("it needs `pip install pyarrow`")
+
+    monkeypatch.setattr(ray_llm, "require", missing)
+    path = tmp_path / "plan.yaml"
+    path.write_text(yaml.safe_dump(PLAN | {"servers": [PLAN["servers"][0] | {"kind": "ray-llm"}]}))
+    assert served.main([str(path), "--out", str(tmp_path / "out.json")]) == 2
+    assert "served: it needs `pip install pyarrow`" in capsys.readouterr().err
+    assert not (tmp_path / "out.json").exists()
