@@ -136,6 +136,19 @@ def draft_s(
     return draft_tokens * one_pass.total_s
 
 
+def speculative_s(
+    engine: Engine,
+    draft: ModelShape,
+    num_sequences: float,
+    context_tokens: float,
+    draft_tokens: int,
+    num_passes: int,
+) -> float:
+    """Seconds of a step that verifies `draft_tokens` a sequence, `num_passes` through the head included."""
+    drafting_s = draft_s(engine, draft, num_sequences, context_tokens, num_passes)
+    return verify(engine, num_sequences, context_tokens, draft_tokens).total_s + drafting_s
+
+
 def prefill_s(engine: Engine, prompt_tokens: float, num_sequences: float, chunk_tokens: int) -> float:
     """Seconds to read `num_sequences` prompts of `prompt_tokens`, in steps of up to `chunk_tokens` tokens."""
     num_tokens = prompt_tokens * num_sequences

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from itertools import accumulate
 from statistics import median
 
-from parallel.cost import Engine, draft_s, verify
+from parallel.cost import Engine, speculative_s
 from parallel.model_shape import ModelShape
 
 StepTimes = Sequence[Sequence[float]]
@@ -261,7 +261,6 @@ def predicted_times(
         times = []
         for k in range(max_draft_tokens + 1):
             num_passes = max_draft_tokens if drafts_all else max(1, k)
-            drafted_s = draft_s(engine, draft, sequences, context_tokens, num_passes)
-            times.append(verify(engine, sequences, context_tokens, k).total_s + drafted_s)
+            times.append(speculative_s(engine, draft, sequences, context_tokens, k, num_passes))
         rows.append(times)
     return rows

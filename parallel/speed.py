@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from parallel.cost import Engine, decode, draft_s, prefill_s, verify
+from parallel.cost import Engine, decode, prefill_s, speculative_s
 from parallel.model_shape import ModelShape
 
 
@@ -80,8 +80,7 @@ def speed(engine: Engine, load: Load, speculation: Speculation | None = None) ->
     else:
         head, k = speculation.head_for(engine.shape), speculation.draft_tokens
         tokens_per_step = speculation.acceptance_length
-        step_s = verify(engine, load.concurrency, context_tokens, k).total_s
-        step_s += draft_s(engine, head, load.concurrency, context_tokens, k)
+        step_s = speculative_s(engine, head, load.concurrency, context_tokens, k, num_passes=k)
     first_token_s = prefill_s(engine, load.prompt_tokens, load.concurrency, load.chunk_tokens)
     decode_s = load.answer_tokens / tokens_per_step * step_s
     return Speed(

@@ -81,7 +81,7 @@ def _pool_lines(settings: Settings, name: str) -> list[str]:
         replicas = f"{scale.min_replicas} to {scale.max_replicas} replicas, by {by}"
     else:
         replicas = f"{pool.replicas or 1} replica{'s' if (pool.replicas or 1) > 1 else ''}"
-    device = pool.gpu or pool.device.upper()
+    device, graph_tokens = pool.gpu or pool.device.upper(), recorded_tokens(pool)
     lines = [
         f"pool {name}: effort {', '.join(pool.efforts)}; {replicas}",
         f"  plan       tp {plan.tp} x dp {plan.dp}, "
@@ -89,16 +89,16 @@ def _pool_lines(settings: Settings, name: str) -> list[str]:
         f"{plan.nodes} node{'s' if plan.nodes > 1 else ''}: {plan.world_size} {device} a replica",
         f"  placement  {plan.placement_strategy} {plan.bundles(pool.device, pool.cpus_per_rank)}"
         f"{f' on nodes with {pool.node_labels}' if pool.node_labels else ''}",
-        *_memory_lines(fit(settings, name), recorded_tokens(pool)),
+        *_memory_lines(fit(settings, name), graph_tokens),
     ]
     if spec := pool.speculation:
         most = f"{'up to' if spec.adapt else 'always'} {spec.max_draft_tokens} tokens a step"
         lines.append(f"  draft      EAGLE from {spec.draft}, {most}")
-    if 0 < recorded_tokens(pool) < full_step_tokens(pool):
+    if 0 < graph_tokens < (full_tokens := full_step_tokens(pool)):
         lines.append(
-            f"  WARNING: steps of more than {recorded_tokens(pool)} tokens are no CUDA graphs, and with all "
-            f"requests that an engine takes one is of {full_step_tokens(pool)}: "
-            f"raise engine.compilation_config.cudagraph_capture_sizes"
+            f"  WARNING: steps of more than {graph_tokens} tokens are no CUDA graphs, and with all requests "
+            f"that an engine takes one is of {full_tokens}: "
+            "raise engine.compilation_config.cudagraph_capture_sizes"
         )
     lines.append(
         f"  requests   {pool.max_ongoing_requests} at once a replica, {pool.max_queued_requests} waiting"

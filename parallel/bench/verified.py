@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from parallel.bench.compare import measured_gpu, weights_of
-from parallel.cost import Engine, draft_s, verify
+from parallel.bench.verify import by_drafts
+from parallel.cost import Engine, speculative_s
 from parallel.model_shape import ModelShape
 from parallel.plan import ParallelPlan
 from parallel.speed import usual_head
@@ -42,21 +43,14 @@ def steps(results: Mapping[str, Any]) -> Iterator[Step]:
     for row in results["rows"]:
         requests, draft_tokens = row["requests"], row["draft_tokens"]
         context_tokens = results["prompt_tokens"] + results["steps"] / 2 * row["tokens_a_step"]
-        said_s = verify(engine, requests, context_tokens, draft_tokens).total_s
-        said_s += draft_s(engine, usual_head(shape), requests, context_tokens, drafted)
+        said_s = speculative_s(engine, usual_head(shape), requests, context_tokens, draft_tokens, drafted)
         yield Step(requests, draft_tokens, draft_tokens == drafted, row["step_ms"], 1e3 * said_s)
 
 
 def table(results: Mapping[str, Any]) -> str:
     """A Markdown table: milliseconds of a step, measured / predicted, by requests and verified drafts."""
-    found = {(one.requests, one.draft_tokens): one for one in steps(results)}
-    lengths = sorted({draft_tokens for _, draft_tokens in found})
-    lines = [
-        f"| ms a step / predicted, verifying | {' | '.join(map(str, lengths))} |",
-        f"|---|{'---:|' * len(lengths)}",
-    ]
-    for requests in sorted({requests for requests, _ in found}):
-        row = (found[requests, k] for k in lengths)
-        cells = (f"{one.measured_ms:.1f} / {one.predicted_ms:.1f}" for one in row)
-        lines.append(f"| {requests} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    cells = {
+        (one.requests, one.draft_tokens): f"{one.measured_ms:.1f} / {one.predicted_ms:.1f}"
+        for one in steps(results)
+    }
+    return by_drafts("ms a step / predicted, verifying", cells)

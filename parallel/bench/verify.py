@@ -52,15 +52,17 @@ def timed(engine: Stepped, requests: int, prompt_tokens: int, draft_tokens: int)
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return a Markdown table: milliseconds of a step, by requests and verified drafts."""
-    lengths = sorted({row["draft_tokens"] for row in rows})
-    found = {(row["requests"], row["draft_tokens"]): row["step_ms"] for row in rows}
-    lines = [
-        f"| ms a step, verifying | {' | '.join(map(str, lengths))} |",
-        f"|---|{'---:|' * len(lengths)}",
-    ]
+    cells = {(row["requests"], row["draft_tokens"]): f"{row['step_ms']:.2f}" for row in rows}
+    return by_drafts("ms a step, verifying", cells)
+
+
+def by_drafts(heading: str, cells: Mapping[tuple[int, int], str]) -> str:
+    """Return a Markdown table of cells by requests, a row each, and drafts, a column each."""
+    lengths = sorted({draft_tokens for _, draft_tokens in cells})
+    lines = [f"| {heading} | {' | '.join(map(str, lengths))} |", f"|---|{'---:|' * len(lengths)}"]
     lines += [
-        f"| {requests} | {' | '.join(f'{found[requests, k]:.2f}' for k in lengths)} |"
-        for requests in sorted({row["requests"] for row in rows})
+        f"| {requests} | {' | '.join(cells[requests, k] for k in lengths)} |"
+        for requests in sorted({requests for requests, _ in cells})
     ]
     return "\n".join(lines)
 

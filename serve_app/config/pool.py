@@ -172,8 +172,12 @@ class Pool(Frozen):
     @property
     def places(self) -> int:
         """How many sequences a replica works on at once: of its engine's, those that it is sent."""
-        of_engine: int = (self.engine.get("max_num_seqs") or MAX_NUM_SEQS) * self.plan.dp
-        return min(of_engine, self.max_ongoing_requests)
+        return min(self.places_of_rank * self.plan.dp, self.max_ongoing_requests)
+
+    @property
+    def places_of_rank(self) -> int:
+        """How many sequences a rank of the engine works on at once."""
+        return int(self.engine.get("max_num_seqs") or MAX_NUM_SEQS)
 
     @field_validator("efforts")
     @classmethod

@@ -6,7 +6,6 @@ Without a graph the processor launches each of a step's kernels by itself, which
 from collections.abc import Mapping
 
 from serve_app.config import Pool
-from serve_app.config.pool import MAX_NUM_SEQS
 
 USUAL_TOKENS = 512
 """Tokens of the largest step that vLLM 0.29 records by itself."""
@@ -30,4 +29,4 @@ def recorded_tokens(pool: Pool) -> int:
 def full_step_tokens(pool: Pool) -> int:
     """Tokens of a step in which every place of an engine decodes: one of each request, and its drafts."""
     drafts = pool.speculation.max_draft_tokens if pool.speculation else 0
-    return int(pool.engine.get("max_num_seqs") or MAX_NUM_SEQS) * (1 + drafts)
+    return pool.places_of_rank * (1 + drafts)

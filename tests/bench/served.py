@@ -208,16 +208,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("a plan and --out are needed, or --show")
     try:
         plan = read(given.plan)
-    except ValueError as error:
+        servers = [one for one in plan.servers if not given.only or one.name in given.only]
+        if any(one.kind in ray_llm.EXPERIMENTS for one in servers):
+            ray_llm.require()
+    except (ValueError, StartError) as error:
         print(f"served: {error}", file=sys.stderr)
         return 2
-    servers = [one for one in plan.servers if not given.only or one.name in given.only]
-    if any(one.kind in ray_llm.EXPERIMENTS for one in servers):
-        try:
-            ray_llm.require()
-        except StartError as error:
-            print(f"served: {error}", file=sys.stderr)
-            return 2
     run = Run(plan, given.out, given.budget_s)
     words = sys.argv[1:] if argv is None else argv
     run.found.setdefault("commands", []).append(shlex.join(["python", "-m", "tests.bench.served", *words]))

@@ -122,15 +122,20 @@ def test_no_load_begins_after_the_time_is_up(plan: Path, tmp_path: Path) -> None
     assert "out of time" in found["theirs"]["error"]
 
 
+def of_kind(kind: str, folder: Path) -> Path:
+    """Write a plan of one server."""
+    path = folder / "plan.yaml"
+    path.write_text(yaml.safe_dump(PLAN | {"servers": [PLAN["servers"][0] | {"kind": kind}]}))
+    return path
+
+
 @pytest.mark.parametrize(
     ("kind", "ready_path"),
     [("venturi", READY_PATH), *((kind, ray_llm.READY_PATH) for kind in ray_llm.EXPERIMENTS)],
 )
 def test_what_is_started_on_ray(kind: str, ready_path: str, tmp_path: Path) -> None:
     """Venturi, or the rival on the pool's engine; its replica is started once, also if it fails."""
-    path = tmp_path / "plan.yaml"
-    path.write_text(yaml.safe_dump(PLAN | {"servers": [PLAN["servers"][0] | {"kind": kind}]}))
-    plan = read(path)
+    plan = read(of_kind(kind, tmp_path))
     (one,) = plan.servers
     run = served.Run(plan, tmp_path / "out.json", 1.0)
     system = run._system(one, plan.serve(one, tmp_path), tmp_path)
@@ -150,8 +155,7 @@ def test_a_rival_that_is_not_installed(
         raise StartError("it needs `pip install pyarrow`")
 
     monkeypatch.setattr(ray_llm, "require", missing)
-    path = tmp_path / "plan.yaml"
-    path.write_text(yaml.safe_dump(PLAN | {"servers": [PLAN["servers"][0] | {"kind": "ray-llm"}]}))
+    path = of_kind("ray-llm", tmp_path)
     assert served.main([str(path), "--out", str(tmp_path / "out.json")]) == 2
     assert "served: it needs `pip install pyarrow`" in capsys.readouterr().err
     assert not (tmp_path / "out.json").exists()
