@@ -60,6 +60,34 @@ def test_the_flag_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert CompleteEagle(vllm_config=config).model.is_fused_shared_expert_enabled is False
 
 
+@pytest.mark.parametrize(
+    ("kind", "stays"), [(upstream.EagleMistralLarge3ForCausalLM, False), (CompleteEagle, True)]
+)
+def test_the_engine_configuration_stays_the_targets(
+    kind: type[Any], stays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Upstream puts the head's in its place, and the engine then looks there for a vision tower."""
+
+    def construct(head: Any, **kwargs: Any) -> None:
+        torch.nn.Module.__init__(head)
+        head.model = torch.nn.Module()
+        head.model.layers = torch.nn.ModuleList()
+
+    monkeypatch.setattr(upstream.MistralLarge3ForCausalLM, "__init__", construct)
+    monkeypatch.setattr(upstream.VllmConfig, "get_quantization_config", lambda *given: "the head's")
+    target = SimpleNamespace(get_num_layers=lambda parallel: 6)
+    config = SimpleNamespace(
+        model_config=target,
+        quant_config="the target's",
+        parallel_config=None,
+        load_config=None,
+        additional_config={},
+        speculative_config=SimpleNamespace(draft_model_config="the head's"),
+    )
+    kind(vllm_config=config)
+    assert ((config.model_config, config.quant_config) == (target, "the target's")) is stays
+
+
 def test_upstream_cannot_embed_for_a_target_with_a_vision_tower() -> None:
     """The method it copied calls one it did not copy."""
     with pytest.raises(AttributeError, match="no attribute '_embed_text_input_ids'"):
