@@ -85,7 +85,7 @@ class RequestFeatures:
 
     effort: Effort
     plain_decoding: tuple[str, ...] = ()
-    """Fields of the request that an engine with a draft head does not honour."""
+    """Fields of the request that not every engine with a draft head honours."""
     tenant: str = NO_TENANT
     """Who asks; NO_TENANT where no keys are configured."""
     priority: int = 0
@@ -228,6 +228,8 @@ class PoolSnapshot:
     """The paths that it has; None is all of them."""
     serves: frozenset[Effort] = frozenset(Effort)
     """Efforts that it can answer at; `efforts` is those that it is home to."""
+    biases_drafts: bool = False
+    """Whether it honours `logit_bias`, `min_p` and `allowed_token_ids` while it speculates."""
     may_sleep: bool = False
     """Whether it may have no replica at all until one is asked for."""
     num_queued_elsewhere: int = 0
@@ -247,7 +249,7 @@ class Reason(StrEnum):
     SHAPE = "shape"
     """A rule of the configuration names the pool, or excludes others, for a request of this shape."""
     PLAIN_DECODING = "plain-decoding"
-    """The request uses what an engine with a draft head does not honour."""
+    """The request uses what its home, which has a draft head, does not honour."""
     LENGTH = "length"
     """The request may grow longer than the home pool, or its draft head, can take."""
     DIALECT = "dialect"

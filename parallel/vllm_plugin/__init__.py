@@ -25,10 +25,11 @@ def register() -> None:
     from vllm import ModelRegistry, envs
     from vllm.platforms import current_platform
 
-    from parallel.vllm_plugin import detokenizer, eplb_policy, parser_cache, vision_import
+    from parallel.vllm_plugin import detokenizer, eplb_policy, parser_cache, sampling_gpu, vision_import
 
     parser_cache.install()
     detokenizer.install()
+    sampling_gpu.install()
     vision_import.install()
     # Named, not imported: the classes pull in the whole model stack, which most processes never need.
     ModelRegistry.register_model("MistralLarge3ForCausalLM", "parallel.vllm_plugin.one_token:OneTokenMistral")

@@ -87,6 +87,13 @@ def detokenizer_is_replaced() -> bool:
     return detokenizer.in_effect()
 
 
+def sampling_is_checked() -> bool:
+    """Whether requests go through our check of their sampling parameters."""
+    from parallel.vllm_plugin import sampling_gpu
+
+    return sampling_gpu.in_effect()
+
+
 def draft_head_is_replaced() -> bool:
     """Whether vLLM's registry of models names our draft head."""
     return _module_of("EagleMistralLarge3ForCausalLM") == "parallel.vllm_plugin.eagle"
@@ -143,13 +150,19 @@ def policy_is_in_table() -> bool:
 FIXES = (
     Fix("parser_cache", "every request blocks the server for 50 ms several times", always, parser_is_cached),
     Fix("detokenizer", "every token is decoded twice", always, detokenizer_is_replaced),
+    Fix("sampling_gpu", "a request with a long logit_bias ends the engine", always, sampling_is_checked),
     Fix(
         "vision_import",
         "the model cannot be inspected without torchvision",
         has_vision_tower,
         vision_is_importable,
     ),
-    Fix("eagle", "the draft head does not load", has_draft_head, draft_head_is_replaced),
+    Fix(
+        "eagle",
+        "the draft head does not load, or ends an engine with a vision tower",
+        has_draft_head,
+        draft_head_is_replaced,
+    ),
     Fix(
         "sampling_cpu",
         "answers at a temperature above 0 are noise",

@@ -30,9 +30,16 @@ def traits(settings: Settings, pool_name: str) -> PoolSnapshot:
         speculates=pool.speculation is not None,
         max_num_seqs=pool.places,
         max_model_len=max_model_len if isinstance(max_model_len, int) else None,
+        biases_drafts=pool.speculation is not None and _has_v2_runner(settings, pool_name),
         draft_max_len=pool.speculation.max_model_len if pool.speculation else None,
         may_sleep=pool.autoscaling is not None and pool.autoscaling.min_replicas == 0,
     )
+
+
+def _has_v2_runner(settings: Settings, pool_name: str) -> bool:
+    """Whether vLLM's model runner is V2: on GPUs, unless somebody says otherwise."""
+    said = settings.engine_environment(pool_name).get("VLLM_USE_V2_MODEL_RUNNER")
+    return settings.pools[pool_name].device == "gpu" and said != "0"
 
 
 def step_tables(settings: Settings) -> dict[str, StepTable]:

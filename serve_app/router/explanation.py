@@ -81,8 +81,7 @@ def _verdict(pool: PoolSnapshot, homes: Homes, features: RequestFeatures, rules:
 def _refusal(pool: PoolSnapshot, features: RequestFeatures, rules: Rules) -> str | None:
     if lacking := lacks(pool, features):
         return f"refused: {lacking}"
-    refused = speculation_refused(features, rules)
-    if refused and pool.speculates:
+    if refused := speculation_refused(pool, features, rules):
         return f"refused: speculation ({', '.join(refused)})"
     length = too_long(pool, features)
     return f"refused: {length}" if length else None

@@ -14,7 +14,7 @@ from typing import Any
 from serve_app.types import BYTES_PER_TOKEN, NO_TENANT, Block, Effort, RequestFeatures
 
 PLAIN_DECODING_FIELDS = ("allowed_token_ids", "logit_bias", "min_p")
-"""What vLLM 0.29 does not honour while it speculates: the last two it refuses, the first it ignores."""
+"""What vLLM 0.29's model runner V1, which is the one on CPUs, does not honour while it speculates."""
 MAX_TOKENS_FIELDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 SESSION_FIELDS = (("prompt_cache_key",), ("metadata", "session_id"), ("metadata", "user_id"), ("user",))
 """Where clients name a conversation or a user, the most telling first."""

@@ -10,10 +10,13 @@ from serve_app.rules import Rules
 from serve_app.types import Effort, PoolSnapshot, ReplicaSnapshot, RequestFeatures, Shape
 
 
-def speculation_refused(features: RequestFeatures, rules: Rules) -> tuple[str, ...]:
-    """Return the fields and shapes of the request that no engine with a draft head should get."""
+def speculation_refused(pool: PoolSnapshot, features: RequestFeatures, rules: Rules) -> tuple[str, ...]:
+    """Return the fields and shapes of the request that a pool should not get, since it has a draft head."""
+    if not pool.speculates:
+        return ()
+    fields = () if pool.biases_drafts else features.plain_decoding
     shapes: Collection[Shape] = features.shapes & rules.avoid_speculation if rules.avoid_speculation else ()
-    return (*features.plain_decoding, *sorted(shapes))
+    return (*fields, *sorted(shapes))
 
 
 def lacks(pool: PoolSnapshot, features: RequestFeatures) -> str | None:

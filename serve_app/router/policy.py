@@ -121,13 +121,13 @@ class Policy:
                 f"no pool has both the route {features.route} and reasoning_effort "
                 f"{features.effort.value!r} (what is missing: {lacking})"
             )
-        refused = speculation_refused(features, self.rules)
-        able = [pool for pool in having if not (refused and pool.speculates)]
+        refused = {pool.name: speculation_refused(pool, features, self.rules) for pool in having}
+        able = [pool for pool in having if not refused[pool.name]]
         if having and not able:
-            names = ", ".join(pool.name for pool in having)
+            what, names = dict.fromkeys(one for each in refused.values() for one in each), ", ".join(refused)
             raise InvalidRequest(
-                f"{', '.join(refused)}: not available with speculation, and every pool speculates ({names})",
-                param=features.plain_decoding[0] if features.plain_decoding else None,
+                f"{', '.join(what)}: not available with speculation, and every pool speculates ({names})",
+                param=next((field for field in features.plain_decoding if field in what), None),
             )
         fitting = [pool for pool in able if too_long(pool, features) is None]
         # Where none fits, the engine itself says so, or goes on without its draft head.
@@ -140,15 +140,17 @@ class Policy:
             return Homes(home, away, Reason.SHAPE if named else Reason.EFFORT)
         return Homes((), suited, self._why_no_home(features, having, able))
 
-    @staticmethod
     def _why_no_home(
-        features: RequestFeatures, having: Collection[PoolSnapshot], able: Collection[PoolSnapshot]
+        self, features: RequestFeatures, having: Collection[PoolSnapshot], able: Collection[PoolSnapshot]
     ) -> Reason:
         if any(features.effort in pool.efforts for pool in able):
             return Reason.LENGTH
         if not any(features.effort in pool.efforts for pool in having):
             return Reason.DIALECT
-        return Reason.PLAIN_DECODING if features.plain_decoding else Reason.SHAPE
+        refused = (one for pool in having for one in speculation_refused(pool, features, self.rules))
+        return (
+            Reason.PLAIN_DECODING if any(one in features.plain_decoding for one in refused) else Reason.SHAPE
+        )
 
     def choose(self, case: Case, homes: Homes) -> Choice | None:
         """Return the candidates to pick from, at home or in other pools; None if there are none."""

@@ -18,6 +18,7 @@ SETTINGS = config.parse(
         {
             "pools.latency.speculation": {"draft": "deploy/pocket/eagle", "max_model_len": 1000},
             "pools.latency.engine": {"max_num_seqs": 8},
+            "pools.latency.device": "cpu",
             "pools.throughput.replicas": 2,
         }
     )

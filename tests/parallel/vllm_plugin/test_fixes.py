@@ -35,13 +35,16 @@ def config(
 @pytest.mark.parametrize(
     ("vllm_config", "wanted"),
     [
-        (config(), ["parser_cache", "detokenizer"]),
-        (config(method="ngram"), ["parser_cache", "detokenizer", "sampling_cpu"]),
-        (config(method="eagle"), ["parser_cache", "detokenizer", "eagle", "sampling_cpu"]),
-        (config(vision=True), ["parser_cache", "detokenizer", "vision_import"]),
-        (config(expert_parallel=True), ["parser_cache", "detokenizer", "experts_cpu", "communicator_cpu"]),
-        (config(divided_tokens=True), ["parser_cache", "detokenizer", "one_token"]),
-        (config(policy="steady"), ["parser_cache", "detokenizer", "eplb_policy"]),
+        (config(), ["parser_cache", "detokenizer", "sampling_gpu"]),
+        (config(method="ngram"), ["parser_cache", "detokenizer", "sampling_gpu", "sampling_cpu"]),
+        (config(method="eagle"), ["parser_cache", "detokenizer", "sampling_gpu", "eagle", "sampling_cpu"]),
+        (config(vision=True), ["parser_cache", "detokenizer", "sampling_gpu", "vision_import"]),
+        (
+            config(expert_parallel=True),
+            ["parser_cache", "detokenizer", "sampling_gpu", "experts_cpu", "communicator_cpu"],
+        ),
+        (config(divided_tokens=True), ["parser_cache", "detokenizer", "sampling_gpu", "one_token"]),
+        (config(policy="steady"), ["parser_cache", "detokenizer", "sampling_gpu", "eplb_policy"]),
     ],
 )
 def test_each_configuration_needs_its_fixes(
@@ -71,7 +74,7 @@ def test_gpus_do_not_need_the_fixes_for_cpus(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("vllm.platforms._current_platform", SimpleNamespace(is_cpu=lambda: False))
     demanding = config(method="eagle", expert_parallel=True, divided_tokens=True, policy="steady")
     needed = [fix.name for fix in FIXES if fix.applies(demanding)]
-    assert needed == ["parser_cache", "detokenizer", "eagle", "one_token", "eplb_policy"]
+    assert needed == ["parser_cache", "detokenizer", "sampling_gpu", "eagle", "one_token", "eplb_policy"]
 
 
 def test_every_fix_has_a_file_that_says_when_it_can_go() -> None:

@@ -21,7 +21,18 @@ L = "pools.latency"
                 f"{L}.engine": {"max_num_seqs": 8, "max_model_len": 8192},
                 f"{L}.speculation": {"draft": "deploy/pocket/eagle", "max_model_len": 4096},
             },
-            PoolSnapshot("latency", frozenset({Effort.HIGH}), (), True, 8, 8192, 4096),
+            PoolSnapshot("latency", frozenset({Effort.HIGH}), (), True, 8, 8192, 4096, biases_drafts=True),
+        ),
+        (
+            {f"{L}.device": "cpu", f"{L}.speculation": {"draft": "deploy/pocket/eagle"}},
+            PoolSnapshot("latency", frozenset({Effort.HIGH}), speculates=True),
+        ),
+        (
+            {
+                f"{L}.env": {"VLLM_USE_V2_MODEL_RUNNER": "0"},
+                f"{L}.speculation": {"draft": "deploy/pocket/eagle"},
+            },
+            PoolSnapshot("latency", frozenset({Effort.HIGH}), speculates=True),
         ),
         (
             {f"{L}.autoscaling": {"min_replicas": 0, "max_replicas": 2}},
@@ -62,7 +73,7 @@ L = "pools.latency"
     ],
 )
 def test_traits(changes: dict[str, Any], wanted: PoolSnapshot) -> None:
-    """Efforts, draft head and limits; two groups have twice the places, up to the requests taken."""
+    """Efforts, limits, draft head; two groups have twice the places, up to the requests taken."""
     assert traits(config.parse(args(changes)), "latency") == wanted
 
 

@@ -38,7 +38,11 @@ AVOID = Rules(avoid_speculation=frozenset({Shape.SCHEMA, Shape.IMAGES}))
 )
 def test_speculation(features: RequestFeatures, rules: Rules, refused: tuple[str, ...]) -> None:
     """What vLLM cannot do while it speculates, and what the operator does not want it to do."""
-    assert speculation_refused(features, rules) == refused
+    pool = PoolSnapshot("latency", frozenset({Effort.HIGH}), speculates=True)
+    assert speculation_refused(pool, features, rules) == refused
+    biasing = tuple(one for one in refused if one not in features.plain_decoding)
+    assert speculation_refused(replace(pool, biases_drafts=True), features, rules) == biasing
+    assert speculation_refused(replace(pool, speculates=False), features, rules) == ()
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,14 @@ PLAIN = RequestFeatures(Effort.HIGH, ("min_p", "logit_bias"))
         (
             (
                 throughput(("t1", 0, FRESH)),
+                replace(speculating(latency(("l1", 9, FRESH))), biases_drafts=True),
+            ),
+            RULES,
+            Decision("latency", "l1", Reason.EFFORT),
+        ),
+        (
+            (
+                throughput(("t1", 0, FRESH)),
                 speculating(latency(("l1", 0, FRESH))),
                 pool("careful", Effort.HIGH, ("c1", 9, FRESH)),
             ),
@@ -180,7 +188,7 @@ PLAIN = RequestFeatures(Effort.HIGH, ("min_p", "logit_bias"))
     ],
 )
 def test_plain_decoding(pools: tuple[PoolSnapshot, ...], rules: Rules, decision: Decision) -> None:
-    """A request that a draft head cannot honour goes where there is none, at home if possible."""
+    """A request that an engine with drafts does not honour goes where it is, at home if possible."""
     assert decide(PLAIN, pools, rules, Random(0)) == decision
 
 
