@@ -129,7 +129,16 @@ DRAFTING = (
 )
 """The whole system on 2026-11-29: CUDA graphs for every step, tuned expert kernels, drafts chosen in FP8."""
 
-RUNS = (*LATEST, *DRAFTING, *WIDE, *OVER_TWO, *EARLIER)
+FEWER_PLACES = (
+    Run(ONE, 1, 128, 337.2, eagle=True, chunk_tokens=STEP_TOKENS),
+    Run(ONE, 4, 128, 166.0, eagle=True, chunk_tokens=STEP_TOKENS),
+    Run(ONE, 8, 128, 119.4, eagle=True, chunk_tokens=STEP_TOKENS),
+    Run(ONE, 32, 128, 78.8, 2333, eagle=True, chunk_tokens=STEP_TOKENS),
+    Run(ONE, 128, 128, 60.8, 6127, eagle=True, chunk_tokens=STEP_TOKENS),
+)
+"""The same with the latency pool's places, on another machine."""
+
+RUNS = (*LATEST, *DRAFTING, *FEWER_PLACES, *WIDE, *OVER_TWO, *EARLIER)
 
 
 def predicted(run: Run, efficiency: Efficiency = FITTED) -> Speed:
