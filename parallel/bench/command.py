@@ -17,7 +17,10 @@ from parallel.bench import dummy
 from parallel.bench.case import EPLB_POLICIES, ROUTINGS, Case
 from parallel.bench.driver import Target, Workload, run
 from parallel.engine_arguments import ENGINE_NAMES
+from parallel.memory import WeightFormat
 from parallel.model_shape import MISTRAL_SMALL_4, ModelShape
+
+WEIGHTS = (WeightFormat.FP8.value, WeightFormat.BF16.value, WeightFormat.NVFP4.value)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +35,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, help="a checkpoint (default: full size, without weights)")
     parser.add_argument("--draft", type=Path, help="its EAGLE head (default: beside --model, or none)")
     parser.add_argument("--layers", type=int, help="fewer than the model's 36, where it does not fit")
-    parser.add_argument("--bf16", action="store_true", help="weights in BF16 (default FP8), without --model")
+    parser.add_argument(
+        "--weights", choices=WEIGHTS, default=WEIGHTS[0], help="format, without --model (default: fp8)"
+    )
     parser.add_argument("--draft-tokens", type=int, nargs="+", default=[0], help="0 for no draft head")
     parser.add_argument("--acceptance", type=float, help="synthetic tokens a verify step (GPU only)")
     parser.add_argument("--routing", nargs="+", choices=ROUTINGS, default=["model"], help="(default: model)")
@@ -95,8 +100,9 @@ def target(options: argparse.Namespace, todo: list[Case]) -> Target:
     else:
         shape = replace(MISTRAL_SMALL_4, layers=options.layers or MISTRAL_SMALL_4.layers)
         model, draft = (options.out.resolve().parent / name for name in ("bench-target", "bench-eagle"))
-        dummy.write_target(model, shape, fp8=not options.bf16)
-        dummy.write_draft(draft, shape, fp8=not options.bf16)
+        weights = WeightFormat(options.weights)
+        dummy.write_target(model, shape, weights)
+        dummy.write_draft(draft, shape, weights)
     if draft is None and any(case.draft_tokens for case in todo):
         raise ValueError(f"--draft={options.draft}: no draft head, and none beside --model={options.model}")
     environment = dict(_pair(text) for text in options.env)
@@ -119,8 +125,8 @@ def _words(options: argparse.Namespace) -> Iterator[str]:
         yield options.model.name
     if options.layers:
         yield f"{options.layers} layers"
-    if options.bf16:
-        yield "BF16"
+    if options.weights != WEIGHTS[0] and not options.model:
+        yield options.weights.upper()
     if options.kernels:
         yield "tuned kernels"
     yield from options.engine

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from parallel.memory import WeightFormat
 from parallel.model_shape import ModelShape
 
 DRAFT_LAYERS = 1
@@ -29,19 +30,44 @@ _LATER_NAMES = {
     36: "[MODEL_SETTINGS]",
     37: "[/MODEL_SETTINGS]",
 }
+_FP4: dict[str, Any] = {
+    "num_bits": 4,
+    "type": "float",
+    "strategy": "tensor_group",
+    "group_size": 16,
+    "symmetric": True,
+}
+_QUANTIZATION: dict[WeightFormat, dict[str, Any]] = {
+    WeightFormat.FP8: {"qformat_weight": "fp8_e4m3", "qscheme_act": "TENSOR"},
+    WeightFormat.NVFP4: {
+        "quant_method": "compressed-tensors",
+        "format": "nvfp4-pack-quantized",
+        "config_groups": {
+            "experts": {
+                "targets": ["re:.*experts.*"],
+                "weights": _FP4 | {"dynamic": False},
+                "input_activations": _FP4 | {"dynamic": "local"},
+            }
+        },
+    },
+}
+"""Of NVFP4 the experts alone, routed and shared, as `parallel.memory` counts them."""
 _EFFORT = {"type": "enum", "values": ["none", "high"], "accepts_none": True, "default": "none"}
 
 
-def write_target(folder: Path, shape: ModelShape, fp8: bool) -> None:
+def write_target(folder: Path, shape: ModelShape, weights: WeightFormat) -> None:
     """Write params.json and tekken.json for a target of this shape."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "params.json").write_text(json.dumps(params(shape, fp8), indent=2))
+    (folder / "params.json").write_text(json.dumps(params(shape, weights), indent=2))
     (folder / "tekken.json").write_text(json.dumps(tekken()))
 
 
-def write_draft(folder: Path, target: ModelShape, fp8: bool) -> None:
-    """Write params.json and tekken.json for an EAGLE head of this target, in a folder named so."""
-    values = params(target, fp8)
+def write_draft(folder: Path, target: ModelShape, weights: WeightFormat) -> None:
+    """Write params.json and tekken.json for an EAGLE head of this target, in a folder named so.
+
+    The head is one file for all targets: in BF16 for one of BF16, else in FP8.
+    """
+    values = params(target, WeightFormat.FP8 if weights is WeightFormat.NVFP4 else weights)
     values["n_layers"] = DRAFT_LAYERS
     values["moe"] |= {"first_k_dense_replace": DRAFT_LAYERS}
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,7 +75,7 @@ def write_draft(folder: Path, target: ModelShape, fp8: bool) -> None:
     (folder / "tekken.json").write_text(json.dumps(tekken()))
 
 
-def params(shape: ModelShape, fp8: bool) -> dict[str, Any]:
+def params(shape: ModelShape, weights: WeightFormat) -> dict[str, Any]:
     """params.json of the text model: what `ModelShape.from_params` reads, and what vLLM asks for besides."""
     original = 8192
     values: dict[str, Any] = {
@@ -92,8 +118,8 @@ def params(shape: ModelShape, fp8: bool) -> dict[str, Any]:
             "num_shared_experts": shape.shared_experts,
         },
     }
-    if fp8:
-        values["quantization"] = {"qformat_weight": "fp8_e4m3", "qscheme_act": "TENSOR"}
+    if quantization := _QUANTIZATION.get(weights):
+        values["quantization"] = quantization
     return values
 
 

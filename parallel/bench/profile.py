@@ -31,8 +31,8 @@ NAME_LENGTH = 90
 
 PARTS = (
     ("LM head", "nvjet_sm90_tst_(512x|320x128|192x192)"),
-    ("routed experts", "fused_moe_kernel|moe_sum|act_and_mul|moe_align|count_and_sort"),
-    ("projections and shared expert, FP8", "cutlass_3x_gemm_sm90_fp8|silu_slice"),
+    ("routed experts", "fused_moe_kernel|marlin_moe|moe_sum|act_and_mul|moe_align|count_and_sort"),
+    ("projections and shared expert, FP8", "cutlass_3x_gemm_sm90_fp8|silu_slice|marlin::Marlin"),
     ("attention", "FlashAttn|prepare_varlen|concat_and_cache"),
     ("projections absorbed into attention", "nvjet_(?!.*splitK)"),
     ("router", "splitK|topkGating"),

@@ -25,7 +25,14 @@ def register() -> None:
     from vllm import ModelRegistry, envs
     from vllm.platforms import current_platform
 
-    from parallel.vllm_plugin import detokenizer, eplb_policy, parser_cache, sampling_gpu, vision_import
+    from parallel.vllm_plugin import (
+        detokenizer,
+        dummy_scales,
+        eplb_policy,
+        parser_cache,
+        sampling_gpu,
+        vision_import,
+    )
 
     parser_cache.install()
     detokenizer.install()
@@ -39,6 +46,7 @@ def register() -> None:
 
         experts_cpu.install()
         sampling_cpu.install()
+    dummy_scales.install()
     eplb_policy.install()
     if envs.VLLM_MOE_ROUTING_SIMULATION_STRATEGY.startswith("venturi_"):
         from parallel.vllm_plugin import simulated_routing

@@ -66,6 +66,11 @@ def has_vision_tower(vllm_config: VllmConfig) -> bool:
     return getattr(vllm_config.model_config.hf_config, "vision_config", None) is not None
 
 
+def has_random_weights(vllm_config: VllmConfig) -> bool:
+    """Whether weights are drawn and not read."""
+    return bool(vllm_config.load_config.load_format == "dummy")
+
+
 def places_experts_steadily(vllm_config: VllmConfig) -> bool:
     """Whether our policy for placing experts is configured."""
     from parallel.vllm_plugin.eplb_policy import NAME
@@ -140,6 +145,13 @@ def vision_is_importable() -> bool:
     return vision_import.in_effect()
 
 
+def dummy_scales_are_set() -> bool:
+    """Whether random weights get our scales."""
+    from parallel.vllm_plugin import dummy_scales
+
+    return dummy_scales.in_effect()
+
+
 def policy_is_in_table() -> bool:
     """Whether vLLM's table of policies for placing experts has ours."""
     from parallel.vllm_plugin import eplb_policy
@@ -186,6 +198,12 @@ FIXES = (
         "a group's answer goes astray when it decodes one token",
         divides_tokens_over_ranks,
         model_is_replaced,
+    ),
+    Fix(
+        "dummy_scales",
+        "with random weights in NVFP4 all tokens go to the same experts",
+        has_random_weights,
+        dummy_scales_are_set,
     ),
     Fix("eplb_policy", "vLLM has no such policy", places_experts_steadily, policy_is_in_table),
 )

@@ -26,6 +26,7 @@ from zlib import crc32
 import yaml
 
 from parallel.bench import dummy
+from parallel.memory import WeightFormat
 from parallel.model_shape import MISTRAL_SMALL_4
 from serve_app.config import PROJECT_ROOT
 from serve_app.engine.upstream.words import merged
@@ -137,8 +138,6 @@ class Plan:
     serve_file: Path
     servers: tuple[Server, ...]
     model: Mapping[str, Any] | None = None
-    fp8: bool = True
-    """Whether its random weights are in FP8, or in BF16."""
     pool: Mapping[str, Any] = field(default_factory=dict)
 
     def serve(self, server: Server, folder: Path) -> ServeFile:
@@ -159,8 +158,9 @@ class Plan:
         args |= {"pools": pools, "ingress": dict(server.ingress), "router": dict(server.router)}
         if self.model is not None:
             shape = replace(MISTRAL_SMALL_4, **self.model)
-            dummy.write_target(folder / "bench-target", shape, self.fp8)
-            dummy.write_draft(folder / "bench-eagle", shape, self.fp8)
+            weights = WeightFormat(args["model"].get("weight_format", WeightFormat.BF16.value))
+            dummy.write_target(folder / "bench-target", shape, weights)
+            dummy.write_draft(folder / "bench-eagle", shape, weights)
             args["model"]["path"] = str(folder / "bench-target")
             for pool in pools.values():
                 if "speculation" in pool:

@@ -1,5 +1,6 @@
 """One step: what it grows with, what it is bound by, and what parallel ranks change."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from parallel.hardware import A100_80, B200, H100, H200
 from parallel.memory import WeightFormat
 from parallel.model_shape import MISTRAL_SMALL_4
 from parallel.plan import ParallelPlan
+from tests.bench.local import RESULTS
 
 ONE = Engine(H200, MISTRAL_SMALL_4, WeightFormat.FP8, ParallelPlan())
 PLANS = st.sampled_from(
@@ -102,6 +104,16 @@ def test_weight_only_formats_save_bytes_and_no_operations(gpu: object) -> None:
     narrow, wide = (replace(ONE, gpu=gpu, weight_format=f) for f in (WeightFormat.NVFP4, WeightFormat.BF16))
     assert decode(narrow, 32, 700).total_s < decode(wide, 32, 700).total_s
     assert prefill_s(narrow, 4096, 16, 16_384) == pytest.approx(prefill_s(wide, 4096, 16, 16_384), rel=0.02)
+
+
+@pytest.mark.parametrize("requests", [4, 8, 32, 128])
+def test_experts_that_are_unpacked(requests: int) -> None:
+    """NVFP4 on an H200: as long as Marlin's kernels took, within 10 %."""
+    profile = json.loads((RESULTS / "kernels-nvfp4-2026-11-29.json").read_text())
+    (row,) = (row for row in profile["rows"] if row["requests"] == requests)
+    took_us = sum(one["us"] for one in row["kernels"] if "marlin_moe_wna16" in one["kernel"])
+    engine = replace(ONE, shape=replace(MISTRAL_SMALL_4, layers=6), weight_format=WeightFormat.NVFP4)
+    assert 1e6 * decode(engine, requests, 512).experts_s == pytest.approx(took_us, rel=0.1)
 
 
 def test_blackwell_multiplies_fp4() -> None:

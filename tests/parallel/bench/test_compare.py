@@ -23,7 +23,7 @@ def results(case: Case, name: str = "NVIDIA H200", mib: int = 143_771) -> dict[s
     row = {"requests": 128, "user_tokens_per_s": 25.0, "total_tokens_per_s": 3000.0}
     record = {
         "case": case.values(),
-        "params": dummy.params(MISTRAL_SMALL_4, fp8=True),
+        "params": dummy.params(MISTRAL_SMALL_4, WeightFormat.FP8),
         "arguments": {"max_num_batched_tokens": 8192},
         "rows": [row | {"step_ms": 40.0, "tokens_a_step": 2.6}, row | {"user_tokens_per_s": 0.0}],
     }

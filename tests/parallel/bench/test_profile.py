@@ -15,6 +15,7 @@ from parallel.bench.stepped import Stepped
 ROOT = Path(__file__).parent.parent.parent.parent
 RESULTS = ROOT / "tests/bench/results"
 MEASURED = json.loads((RESULTS / "kernels-of-a-step-2026-11-28.json").read_text())
+NVFP4 = json.loads((RESULTS / "kernels-nvfp4-2026-11-29.json").read_text())
 LARGE = json.loads((RESULTS / "kernels-of-a-large-step-2026-11-29.json").read_text())
 
 
@@ -48,6 +49,17 @@ def test_the_documented_tables_are_the_measured_ones() -> None:
     page = (ROOT / "parallel" / "README.md").read_text()
     assert parts_table(MEASURED) in page
     assert parts_table(LARGE | {"rows": [row for row in LARGE["rows"] if row["requests"] > 8]}) in page
+
+
+def test_the_page_has_nvfp4_beside_fp8() -> None:
+    """The same requests of both formats: routed experts, and all kernels."""
+    page = (ROOT / "parallel" / "README.md").read_text()
+    requests = (1, 4, 8, 512)
+    for label, profiles in (("FP8", (MEASURED, LARGE)), ("NVFP4", (NVFP4,))):
+        rows = {row["requests"]: row for found in reversed(profiles) for row in found["rows"]}
+        experts = " | ".join(f"{parts(rows[number])['routed experts']:.0f}" for number in requests)
+        kernels = " | ".join(f"{sum(parts(rows[number]).values()):.0f}" for number in requests)
+        assert f"| {label}: routed experts | {experts} |\n| all kernels | {kernels} |" in page
 
 
 @pytest.mark.parametrize("options", [["--layout", "tp2"], ["--layout", "tp1", "--draft-tokens", "0", "1"]])

@@ -17,6 +17,7 @@ def config(
     divided_tokens: bool = False,
     vision: bool = False,
     policy: str = "default",
+    load_format: str = "mistral",
 ) -> Any:
     """As much of an engine configuration as the checks read."""
     return SimpleNamespace(
@@ -26,6 +27,7 @@ def config(
             use_sequence_parallel_moe=divided_tokens,
             eplb_config=SimpleNamespace(policy=policy),
         ),
+        load_config=SimpleNamespace(load_format=load_format),
         model_config=SimpleNamespace(
             hf_config=SimpleNamespace(vision_config={}) if vision else SimpleNamespace()
         ),
@@ -38,6 +40,7 @@ def config(
         (config(), ["parser_cache", "detokenizer", "sampling_gpu"]),
         (config(method="ngram"), ["parser_cache", "detokenizer", "sampling_gpu", "sampling_cpu"]),
         (config(method="eagle"), ["parser_cache", "detokenizer", "sampling_gpu", "eagle", "sampling_cpu"]),
+        (config(load_format="dummy"), ["parser_cache", "detokenizer", "sampling_gpu", "dummy_scales"]),
         (config(vision=True), ["parser_cache", "detokenizer", "sampling_gpu", "vision_import"]),
         (
             config(expert_parallel=True),
