@@ -82,7 +82,8 @@ COUNTS = ("max_model_len", "max_num_seqs", "max_num_batched_tokens")
 """Engine arguments that must be whole numbers."""
 
 MAX_NUM_SEQS = 256
-"""Places of a rank whose `engine.max_num_seqs` is not given: vLLM's default on most devices."""
+"""Places of a rank whose `engine.max_num_seqs` is not given. vLLM's own number depends on the device: a
+router that guesses wrong leaves places empty, or sends more than there are."""
 
 
 class Speculation(Frozen):

@@ -51,4 +51,4 @@ def engine_arguments(settings: Settings, pool_name: str) -> dict[str, Any]:
     given = pool.engine
     if isinstance(grammars := given.get("structured_outputs_config"), Mapping):
         given = given | {"structured_outputs_config": {**GRAMMARS, **grammars}}
-    return arguments | pool.plan.engine_arguments() | given
+    return arguments | pool.plan.engine_arguments() | given | {"max_num_seqs": pool.places_of_rank}

@@ -10,9 +10,6 @@ from serve_app.engine.fit import cost_engine, cost_head
 CONTEXT_TOKENS = 2048
 """What the predicted step times are for; measured ones take their place."""
 
-MAX_NUM_SEQS = 1024
-"""vLLM's default on the GPUs this model fits on."""
-
 
 def draft_length_arguments(settings: Settings, pool_name: str) -> dict[str, Any]:
     """Return vLLM's arguments for `speculation.adapt`; none where it is off."""
@@ -25,7 +22,7 @@ def draft_length_arguments(settings: Settings, pool_name: str) -> dict[str, Any]
         times = predicted_times(
             engine,
             cost_head(settings, pool_name, engine),
-            max_sequences=int(pool.engine.get("max_num_seqs") or MAX_NUM_SEQS),
+            max_sequences=pool.places_of_rank,
             context_tokens=CONTEXT_TOKENS,
             max_draft_tokens=spec.max_draft_tokens,
             drafts_all=True,  # as vLLM's model runner V2, the one for GPUs, does

@@ -34,6 +34,7 @@ def test_the_model() -> None:
         "structured_outputs_config": {"backend": "guidance"},
         "allowed_media_domains": [NO_FETCHING],
         "enable_log_requests": False,
+        "max_num_seqs": 256,
     }
 
 
@@ -45,6 +46,7 @@ def test_the_model() -> None:
             {"tensor_parallel_size": 2, "enable_expert_parallel": True, "distributed_executor_backend": "mp"},
         ),
         ({f"{T}.engine": {"max_num_seqs": 512}}, {"max_num_seqs": 512}),
+        ({f"{T}.engine": {"max_num_seqs": None}}, {"max_num_seqs": 256}),
         ({f"{T}.count_experts": True}, {"worker_cls": EXPERT_COUNTER}),
         ({f"{T}.engine": {"load_format": "dummy"}}, {"load_format": "dummy"}),
         (
@@ -128,7 +130,7 @@ def test_predicted_step_times_go_along_where_the_gpu_is_known() -> None:
     times = adaptive(changes | {f"{T}.engine": {"max_num_seqs": 8}})["predicted_s"]
     assert [len(row) for row in times] == [4] * 4
     assert all(row == sorted(row) for row in times)
-    assert len(adaptive(changes)["predicted_s"]) == 11
+    assert len(adaptive(changes)["predicted_s"]) == 9
     assert json.loads(json.dumps(times)) == times
 
 
@@ -142,7 +144,7 @@ def test_the_scheduler_is_named_right() -> None:
 def test_pools_do_not_mix() -> None:
     """One pool's arguments are not another's."""
     settings = parse(args({f"{T}.engine": {"max_num_seqs": 512}}))
-    assert "max_num_seqs" not in engine_arguments(settings, "latency")
+    assert engine_arguments(settings, "latency")["max_num_seqs"] == 256
 
 
 def test_every_name_is_vllms() -> None:
