@@ -55,9 +55,8 @@ def sizes(params: SamplingParams) -> Iterator[tuple[str, int, int]]:
 
     yield "allowed_token_ids", len(params.allowed_token_ids or ()), logit_bias.MAX_NUM_ALLOWED_TOKEN_IDS
     yield "logit_bias", len(params.logit_bias or ()), logit_bias.MAX_NUM_LOGIT_BIAS_TOKENS
-    if (
-        params.min_tokens > 0
-    ):  # as long as an answer may not end, its ends are forbidden: one of them is the model's
+    # Until an answer may end, what ends it is forbidden: the model's own end is among that.
+    if params.min_tokens > 0:
         yield "stop_token_ids", len(params.all_stop_token_ids), logit_bias.MAX_NUM_STOP_TOKEN_IDS
     words = params.bad_words_token_ids or ()
     yield "bad_words", sum(map(len, words)), envs.VLLM_MAX_BAD_WORDS_TOTAL_TOKENS
