@@ -2,11 +2,11 @@
 
 Waves are lists of requests: those of one wave run together, and the next wave starts when all are done. A
 request has `prompt` (token ids), `num_tokens`, and optionally `rank` (which data-parallel rank serves it) and
-`temperature` (0 if not given). The answers hold, wave by wave, `tokens`, `logprobs` and `experts`
-[tokens][layers][active] or null of each request; `counters`, the engine's Prometheus counters summed over
-ranks; `verify_steps`, wave by wave how many steps had how many draft tokens; `chosen`, wave by wave how many
-tokens of all ranks chose each expert [layers][experts]; and `needed`, the names of the fixes its
-configuration needs.
+`sampling` (vLLM's parameters; greedy, and exactly as long as asked for, without). The answers hold, wave by
+wave, `tokens`, `logprobs` and `experts` [tokens][layers][active] or null of each request, and why it was
+`refused`, if it was; `counters`, the engine's Prometheus counters summed over ranks; `verify_steps`, wave by
+wave how many steps had how many draft tokens; `chosen`, wave by wave how many tokens of all ranks chose each
+expert [layers][experts]; and `needed`, the names of the fixes its configuration needs.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class Request(TypedDict, total=False):
     prompt: list[int]
     num_tokens: int
     rank: int
-    temperature: float
+    sampling: dict[str, Any]
 
 
 Waves = list[list[Request]]
@@ -51,6 +51,7 @@ class Answer(TypedDict):
     tokens: list[int]
     logprobs: list[float]
     experts: list[list[list[int]]] | None
+    refused: str | None
 
 
 class Answers(TypedDict):
@@ -64,24 +65,27 @@ class Answers(TypedDict):
 
 
 async def answer(engine: Any, name: str, request: Request) -> Answer:
-    """The continuation of one prompt, exactly as long as asked for."""
+    """The continuation of one prompt, or why there is none."""
     from vllm import SamplingParams
+    from vllm.exceptions import VLLMValidationError
     from vllm.sampling_params import RequestOutputKind
 
     sampling = SamplingParams(
-        temperature=request.get("temperature", 0.0),
         max_tokens=request["num_tokens"],
-        ignore_eos=True,
         logprobs=0,
         output_kind=RequestOutputKind.FINAL_ONLY,
+        **{"temperature": 0.0, "ignore_eos": True} | request.get("sampling", {}),
     )
     prompt = {"prompt_token_ids": request["prompt"]}
-    async for result in engine.generate(prompt, sampling, name, data_parallel_rank=request.get("rank")):
-        done = result.outputs[0]
+    try:
+        async for result in engine.generate(prompt, sampling, name, data_parallel_rank=request.get("rank")):
+            done = result.outputs[0]
+    except VLLMValidationError as error:
+        return {"tokens": [], "logprobs": [], "experts": None, "refused": str(error)}
     tokens = list(done.token_ids)
     logprobs = [of_token[token].logprob for of_token, token in zip(done.logprobs, tokens, strict=True)]
     experts = None if done.routed_experts is None else done.routed_experts.tolist()
-    return {"tokens": tokens, "logprobs": logprobs, "experts": experts}
+    return {"tokens": tokens, "logprobs": logprobs, "experts": experts, "refused": None}
 
 
 def counters() -> dict[str, float]:

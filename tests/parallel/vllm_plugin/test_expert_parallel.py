@@ -105,8 +105,8 @@ def sorted_experts(answer: Any) -> list[list[list[int]]]:
 
 
 def test_real_configurations_need_what_they_should(reference: Any) -> None:
-    """An engine on the pocket model needs the three fixes that every engine of this model needs on a CPU."""
-    assert reference["needed"] == ["parser_cache", "detokenizer", "vision_import"]
+    """An engine on the pocket model needs the fixes that every engine of this model needs."""
+    assert reference["needed"] == ["parser_cache", "detokenizer", "sampling_gpu", "vision_import"]
 
 
 def test_answers_are_fit_for_comparison(reference: Any) -> None:
@@ -172,16 +172,25 @@ def test_drafts_change_nothing_but_the_number_of_steps(
 ) -> None:
     """With the draft head answers stay; some drafts are accepted, and some are not.
 
-    Drawn at a temperature of almost 0, the tokens are the greedy ones too: the temperature arrives.
+    Drawn at a temperature of almost 0, the tokens are the greedy ones too: the temperature arrives. What
+    would not hold beside drafts is refused.
     """
     draft = {
         "method": "eagle",
         "model": str(checkpoint / "eagle"),
         "num_speculative_tokens": NUM_DRAFT_TOKENS,
     }
-    drawn = [request | {"temperature": 1e-4} for request in waves()[0]]
-    found = engine([*waves(), drawn], speculative_config=draft)
-    *same, of_drawn = found["waves"]
+    drawn = [request | {"sampling": {"temperature": 1e-4}} for request in waves()[0]]
+    asked: list[dict[str, Any]] = [
+        {"logit_bias": {5: 1.0}},
+        {"min_p": 0.5, "temperature": 1.0},  # a greedy answer has none
+        {"allowed_token_ids": [5]},
+    ]
+    biased = [waves()[1][0] | {"sampling": sampling} for sampling in asked]
+    found = engine([*waves(), drawn, biased], speculative_config=draft)
+    *same, of_drawn, of_biased = found["waves"]
+    for sampling, answer in zip(asked, of_biased, strict=True):
+        assert next(iter(sampling)) in answer["refused"]
     assert_same_answers({"waves": same}, reference)
     greedy = [answer["tokens"] for answer in reference["waves"][0]]
     assert [answer["tokens"] for answer in of_drawn] == greedy
