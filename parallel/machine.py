@@ -1,7 +1,10 @@
-"""On which machine, and with which versions, was something measured?"""
+"""On which machine, with which versions, and by which command was something measured?"""
 
 import platform
+import shlex
 import subprocess
+import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
@@ -20,6 +23,11 @@ def machine() -> dict[str, object]:
         "processor": f"{len(names)} x {names[0]}" if (names := processors()) else platform.processor(),
         "gpus": nvidia_smi(GPU_FACTS),
     }
+
+
+def command_line(module: str, argv: Sequence[str] | None = None) -> str:
+    """The command with these arguments, or those of this process, as `python -m` has it."""
+    return shlex.join(["python", "-m", module, *(sys.argv[1:] if argv is None else argv)])
 
 
 def clocks() -> list[dict[str, str]]:

@@ -25,13 +25,20 @@ WEIGHTS = (WeightFormat.FP8.value, WeightFormat.BF16.value, WeightFormat.NVFP4.v
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what the command may be told."""
+    add_engine_options(parser)
+    parser.add_argument("--budget-s", type=float, default=400, help="seconds for all cases (default 400)")
+    parser.add_argument("--answer", type=int, default=Workload.answer_tokens, help="tokens (default 256)")
+    parser.add_argument("--repeats", type=int, default=Workload.repeats)
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """Add what any command that starts engines may be told: which ones, and what prompts they get."""
     parser.add_argument(
         "--layout", nargs="+", required=True, help="tp1, tp2, tp2+ep, dp2+ep; 2xtp1 is two replicas"
     )
     parser.add_argument(
-        "--out", type=Path, required=True, help="results (JSON); what it has is not run again"
+        "--out", type=Path, required=True, help="results (JSON); of bench, what it has is not run again"
     )
-    parser.add_argument("--budget-s", type=float, default=400, help="seconds for all cases (default 400)")
     parser.add_argument("--model", type=Path, help="a checkpoint (default: full size, without weights)")
     parser.add_argument("--draft", type=Path, help="its EAGLE head (default: beside --model, or none)")
     parser.add_argument("--layers", type=int, help="fewer than the model's 36, where it does not fit")
@@ -45,8 +52,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--eplb-policy", choices=EPLB_POLICIES, default="default")
     parser.add_argument("--concurrency", type=int, nargs="+", default=list(Workload.levels))
     parser.add_argument("--prompt", type=int, default=Workload.prompt_tokens, help="tokens (default 512)")
-    parser.add_argument("--answer", type=int, default=Workload.answer_tokens, help="tokens (default 256)")
-    parser.add_argument("--repeats", type=int, default=Workload.repeats)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kernels", type=Path, help="folder of tuned kernel configurations")
     parser.add_argument(
@@ -66,7 +71,7 @@ def main(options: argparse.Namespace) -> int:
     if work.answer_tokens < 2:
         raise ValueError(f"--answer={work.answer_tokens} must be at least 2: the first token is not timed")
     todo = cases(options)
-    asked = target(options, todo)
+    asked = target(options, todo, work)
     found = run(todo, asked, work, options.out, options.budget_s)
     done = (len(found["cases"][asked.key(case)]["rows"]) == len(work.levels) for case in todo)
     return 0 if all(done) else 1
@@ -90,8 +95,8 @@ def cases(options: argparse.Namespace) -> list[Case]:
     ]
 
 
-def target(options: argparse.Namespace, todo: list[Case]) -> Target:
-    """The checkpoint that is asked for, written first if it has no weights."""
+def target(options: argparse.Namespace, todo: list[Case], work: Workload | None = None) -> Target:
+    """The checkpoint that is asked for, and for which work; written first if it has no weights."""
     if options.model:
         ModelShape.read(options.model)  # raises for what cannot be served
         model = options.model.resolve()
@@ -115,11 +120,11 @@ def target(options: argparse.Namespace, todo: list[Case]) -> Target:
         params=json.loads((model / "params.json").read_text()),
         extra=dict(_argument(text) for text in options.engine),
         environment=environment,
-        words=tuple(_words(options)),
+        words=tuple(_words(options, work)),
     )
 
 
-def _words(options: argparse.Namespace) -> Iterator[str]:
+def _words(options: argparse.Namespace, work: Workload | None) -> Iterator[str]:
     """What sets a target apart."""
     if options.model:
         yield options.model.name
@@ -130,8 +135,9 @@ def _words(options: argparse.Namespace) -> Iterator[str]:
     if options.kernels:
         yield "tuned kernels"
     yield from options.engine
-    if options.prompt != Workload.prompt_tokens or options.answer != Workload.answer_tokens:
-        yield f"{options.prompt} in, {options.answer} out"
+    usual = (Workload.prompt_tokens, Workload.answer_tokens)
+    if work and (work.prompt_tokens, work.answer_tokens) != usual:
+        yield f"{work.prompt_tokens} in, {work.answer_tokens} out"
 
 
 def _pair(text: str) -> tuple[str, str]:

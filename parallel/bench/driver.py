@@ -28,7 +28,7 @@ from parallel.bench.case import Case, share, with_extra
 from parallel.bench.engine import Spec
 from parallel.bench.streams import Figures, together
 from parallel.engine_log import last_words
-from parallel.machine import clocks, machine
+from parallel.machine import clocks, command_line, machine
 from parallel.results_file import read_lines, write_json
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -79,7 +79,7 @@ def run(
     """Run what `results` lacks of the cases, within the budget; return all that it then holds."""
     end = time.monotonic() + budget_s
     found = json.loads(results.read_text()) if results.exists() else {"cases": {}}
-    found |= {"machine": machine(), "workload": asdict(work), "command": sys.argv}
+    found |= {"machine": machine(), "workload": asdict(work), "command": command_line("parallel")}
     todo = [case for case in cases if not found["cases"].get(target.key(case), {}).get("rows")]
     for place, case in enumerate(todo):
         left = end - time.monotonic()

@@ -11,7 +11,6 @@ differ by is the gaps between kernels, and the host. All layers are alike, so a 
 
 import argparse
 import re
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -19,7 +18,7 @@ from typing import Any
 
 from parallel.bench import command
 from parallel.bench.stepped import Stepped, start
-from parallel.machine import machine
+from parallel.machine import command_line, machine
 from parallel.results_file import write_json
 
 STEPS = 48
@@ -136,7 +135,7 @@ def table(found: Mapping[str, Any]) -> str:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what the command may be told."""
-    command.add_options(parser)
+    command.add_engine_options(parser)
     parser.add_argument(
         "--prefill", action="store_true", help="the reading of so many prompts, not decode steps"
     )
@@ -148,7 +147,7 @@ def main(options: argparse.Namespace) -> int:
     engine = Profiled(stepped)
     work = engine.readings if options.prefill else engine.steps
     rows = [work(requests, options.prompt) for requests in options.concurrency]
-    found = {"machine": machine(), "command": sys.argv, "arguments": arguments, "rows": rows}
+    found = {"machine": machine(), "command": command_line("parallel"), "arguments": arguments, "rows": rows}
     write_json(options.out, found)
     print(table(found))
     return 0

@@ -10,13 +10,12 @@ It records whole steps as CUDA graphs for K alone; those of fewer are in pieces,
 """
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from parallel.bench import command
 from parallel.bench.stepped import Stepped, start
-from parallel.machine import machine
+from parallel.machine import command_line, machine
 from parallel.results_file import write_json
 from parallel.vllm_plugin import DRAFT_LENGTH, DRAFT_LENGTH_SCHEDULER
 
@@ -69,7 +68,7 @@ def by_drafts(heading: str, cells: Mapping[tuple[int, int], str]) -> str:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what the command may be told."""
-    command.add_options(parser)
+    command.add_engine_options(parser)
     parser.set_defaults(concurrency=list(LEVELS))
 
 
@@ -87,7 +86,7 @@ def main(options: argparse.Namespace) -> int:
     )
     found: dict[str, Any] = {
         "machine": machine(),
-        "command": sys.argv,
+        "command": command_line("parallel"),
         "arguments": arguments,
         "params": engine.params,
         "prompt_tokens": options.prompt,

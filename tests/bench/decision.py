@@ -13,14 +13,13 @@ import argparse
 import gc
 import json
 import os
-import shlex
-import sys
 import time
 from dataclasses import asdict, dataclass
 from random import Random
 
 from parallel.cost import Engine
 from parallel.hardware import H200
+from parallel.machine import command_line
 from parallel.memory import WeightFormat
 from parallel.model_shape import MISTRAL_SMALL_4
 from parallel.plan import ParallelPlan
@@ -68,7 +67,7 @@ def main() -> None:
     ]
     facts = circumstances(seed=1)
     facts["load_average"] = os.getloadavg()[0]
-    facts["command"] = shlex.join(["python", "-m", "tests.bench.decision", *sys.argv[1:]])
+    facts["command"] = command_line("tests.bench.decision")
     path = RESULTS / f"decision-{facts['date']}.json"
     path.write_text(json.dumps(facts | {"rows": [asdict(row) for row in rows]}, indent=1) + "\n")
     print("| case | replicas | p50 (us) | p99 (us) | worst (us) |")

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from parallel.machine import machine
+from parallel.machine import command_line, machine
 from serve_app import serve_file
 from serve_app.config import PROJECT_ROOT
 from serve_app.local import LocalSystem, free_port
@@ -47,10 +46,9 @@ def stop_on_sigterm() -> None:
 
 def circumstances(module: str, argv: Sequence[str] | None) -> dict[str, Any]:
     """Return the machine, the command, and how busy the machine is now, as JSON values."""
-    words = sys.argv[1:] if argv is None else argv
     return {
         "machine": machine(),
-        "command": shlex.join(["python", "-m", module, *words]),
+        "command": command_line(module, argv),
         "load_average": os.getloadavg()[0],
     }
 

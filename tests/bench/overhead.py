@@ -11,7 +11,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import shlex
 import sys
 import tempfile
 import time
@@ -25,7 +24,7 @@ from typing import TypeVar
 
 import yaml
 
-from parallel.machine import package_version, processors
+from parallel.machine import command_line, package_version, processors
 from serve_app.config import PROJECT_ROOT
 from serve_app.errors import StartError
 from serve_app.local import RAY_SERVE_SETTINGS, free_port
@@ -245,7 +244,7 @@ def circumstances(seed: int) -> dict[str, object]:
     """Return what the figures depend on."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ"),
-        "command": shlex.join(["python", "-m", "tests.bench.overhead", *sys.argv[1:]]),
+        "command": command_line("tests.bench.overhead"),
         "seed": seed,
         "cpu_model": next(iter(processors()), "unknown"),
         "cores": len(os.sched_getaffinity(0)),

@@ -10,7 +10,6 @@ turn comes.
 
 import argparse
 import json
-import shlex
 import sys
 import tempfile
 import time
@@ -21,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from parallel.machine import clocks, machine
+from parallel.machine import clocks, command_line, machine
 from parallel.results_file import write_json
 from serve_app.errors import StartError
 from serve_app.local import RAY_SERVE_SETTINGS, free_port
@@ -215,8 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"served: {error}", file=sys.stderr)
         return 2
     run = Run(plan, given.out, given.budget_s)
-    words = sys.argv[1:] if argv is None else argv
-    run.found.setdefault("commands", []).append(shlex.join(["python", "-m", "tests.bench.served", *words]))
+    run.found.setdefault("commands", []).append(command_line("tests.bench.served", argv))
     for server in servers:
         run.measure(server)
     print(table(run.found))
