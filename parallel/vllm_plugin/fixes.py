@@ -5,6 +5,7 @@ installed there is no entry point at all. What follows is a slow server or a cra
 replica asks first.
 """
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -78,27 +79,6 @@ def places_experts_steadily(vllm_config: VllmConfig) -> bool:
     return bool(vllm_config.parallel_config.eplb_config.policy == NAME)
 
 
-def parser_is_cached() -> bool:
-    """Whether the parsers' tables are shared."""
-    from parallel.vllm_plugin import parser_cache
-
-    return parser_cache.in_effect()
-
-
-def detokenizer_is_replaced() -> bool:
-    """Whether requests get our detokenizer."""
-    from parallel.vllm_plugin import detokenizer
-
-    return detokenizer.in_effect()
-
-
-def sampling_is_checked() -> bool:
-    """Whether requests go through our check of their sampling parameters."""
-    from parallel.vllm_plugin import sampling_gpu
-
-    return sampling_gpu.in_effect()
-
-
 def draft_head_is_replaced() -> bool:
     """Whether vLLM's registry of models names our draft head."""
     return _module_of("EagleMistralLarge3ForCausalLM") == "parallel.vllm_plugin.eagle"
@@ -116,13 +96,6 @@ def _module_of(architecture: str) -> str | None:
     return getattr(ModelRegistry.models.get(architecture), "module_name", None)
 
 
-def sampling_parameters_arrive() -> bool:
-    """Whether the CPU build expands sampling parameters with our function."""
-    from parallel.vllm_plugin import sampling_cpu
-
-    return sampling_cpu.in_effect()
-
-
 def experts_are_replaced() -> bool:
     """Whether vLLM's registry of operations names our experts."""
     from vllm.model_executor.custom_op import op_registry_oot
@@ -138,49 +111,27 @@ def communicator_is_replaced() -> bool:
     return str(current_platform.get_device_communicator_cls()).startswith("parallel.vllm_plugin.")
 
 
-def vision_is_importable() -> bool:
-    """Whether vLLM can import its vision tower."""
-    from parallel.vllm_plugin import vision_import
+def saying(name: str, symptom: str, applies: Callable[[VllmConfig], bool]) -> Fix:
+    """A fix whose module says itself whether it took effect."""
 
-    return vision_import.in_effect()
+    def in_effect() -> bool:
+        return bool(importlib.import_module(f"parallel.vllm_plugin.{name}").in_effect())
 
-
-def dummy_scales_are_set() -> bool:
-    """Whether random weights get our scales."""
-    from parallel.vllm_plugin import dummy_scales
-
-    return dummy_scales.in_effect()
-
-
-def policy_is_in_table() -> bool:
-    """Whether vLLM's table of policies for placing experts has ours."""
-    from parallel.vllm_plugin import eplb_policy
-
-    return eplb_policy.in_effect()
+    return Fix(name, symptom, applies, in_effect)
 
 
 FIXES = (
-    Fix("parser_cache", "every request blocks the server for 50 ms several times", always, parser_is_cached),
-    Fix("detokenizer", "every token is decoded twice", always, detokenizer_is_replaced),
-    Fix("sampling_gpu", "a request with a long logit_bias ends the engine", always, sampling_is_checked),
-    Fix(
-        "vision_import",
-        "the model cannot be inspected without torchvision",
-        has_vision_tower,
-        vision_is_importable,
-    ),
+    saying("parser_cache", "every request blocks the server for 50 ms several times", always),
+    saying("detokenizer", "every token is decoded twice", always),
+    saying("sampling_gpu", "a request with a long logit_bias ends the engine", always),
+    saying("vision_import", "the model cannot be inspected without torchvision", has_vision_tower),
     Fix(
         "eagle",
         "the draft head does not load, or ends an engine with a vision tower",
         has_draft_head,
         draft_head_is_replaced,
     ),
-    Fix(
-        "sampling_cpu",
-        "answers at a temperature above 0 are noise",
-        speculates_on_cpu,
-        sampling_parameters_arrive,
-    ),
+    saying("sampling_cpu", "answers at a temperature above 0 are noise", speculates_on_cpu),
     Fix(
         "experts_cpu",
         "workers read past their experts' weights",
@@ -199,13 +150,10 @@ FIXES = (
         divides_tokens_over_ranks,
         model_is_replaced,
     ),
-    Fix(
-        "dummy_scales",
-        "with random weights in NVFP4 all tokens go to the same experts",
-        has_random_weights,
-        dummy_scales_are_set,
+    saying(
+        "dummy_scales", "with random weights in NVFP4 all tokens go to the same experts", has_random_weights
     ),
-    Fix("eplb_policy", "vLLM has no such policy", places_experts_steadily, policy_is_in_table),
+    saying("eplb_policy", "vLLM has no such policy", places_experts_steadily),
 )
 
 
