@@ -11,6 +11,7 @@
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from random import Random
 from typing import NamedTuple
 
@@ -122,9 +123,10 @@ class Policy:
                 f"{features.effort.value!r} (what is missing: {lacking})"
             )
         refused = {pool.name: speculation_refused(pool, features, self.rules) for pool in having}
+        what = dict.fromkeys(chain.from_iterable(refused.values()))
         able = [pool for pool in having if not refused[pool.name]]
         if having and not able:
-            what, names = dict.fromkeys(one for each in refused.values() for one in each), ", ".join(refused)
+            names = ", ".join(refused)
             raise InvalidRequest(
                 f"{', '.join(what)}: not available with speculation, and every pool speculates ({names})",
                 param=next((field for field in features.plain_decoding if field in what), None),
@@ -138,19 +140,21 @@ class Policy:
         if home := named or serving:
             away = [pool for pool in suited if pool not in home]
             return Homes(home, away, Reason.SHAPE if named else Reason.EFFORT)
-        return Homes((), suited, self._why_no_home(features, having, able))
+        return Homes((), suited, self._why_no_home(features, having, able, what))
 
+    @staticmethod
     def _why_no_home(
-        self, features: RequestFeatures, having: Collection[PoolSnapshot], able: Collection[PoolSnapshot]
+        features: RequestFeatures,
+        having: Collection[PoolSnapshot],
+        able: Collection[PoolSnapshot],
+        refused: Collection[str],
     ) -> Reason:
         if any(features.effort in pool.efforts for pool in able):
             return Reason.LENGTH
         if not any(features.effort in pool.efforts for pool in having):
             return Reason.DIALECT
-        refused = (one for pool in having for one in speculation_refused(pool, features, self.rules))
-        return (
-            Reason.PLAIN_DECODING if any(one in features.plain_decoding for one in refused) else Reason.SHAPE
-        )
+        is_plain = any(field in refused for field in features.plain_decoding)
+        return Reason.PLAIN_DECODING if is_plain else Reason.SHAPE
 
     def choose(self, case: Case, homes: Homes) -> Choice | None:
         """Return the candidates to pick from, at home or in other pools; None if there are none."""
