@@ -24,7 +24,7 @@ from pathlib import Path
 
 import aiohttp
 
-from parallel.machine import clocks, machine
+from parallel.machine import clocks, command_line, machine
 from tests.bench.arrivals import Arrival, Kind, Mix, dealt
 from tests.bench.outcomes import Aim, Outcome, Reading, error_of, summary, table
 
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.out:
         record = {
             "machine": machine(),
-            "command": sys.argv if argv is None else list(argv),
+            "command": command_line("tests.bench.mixed", argv),
             "mix": asdict(mix),
             "aims": {effort: asdict(aim) for effort, aim in aims.items()},
             "clocks": [before, clocks()],

@@ -4,7 +4,7 @@ A plan is YAML; `plans/` has them:
 
     serve_file: deploy/h200x2.yaml      # whose pools are served, and how they are changed for all servers:
     model: {layers: 36}                 # random weights of the published shape, changed so; or none of this
-    pool: {engine: {load_format: dummy}}                    # on top of every pool
+    pool: {engine: {max_num_seqs: 64}}                      # on top of every pool
     load: {prompt_tokens: 512, answer_tokens: 256}          # what every load begins with
     servers:
       - {name: venturi, kind: venturi, pools: {throughput: {}}, loads: [{concurrency: 8, requests: 32}]}
@@ -26,6 +26,7 @@ from zlib import crc32
 import yaml
 
 from parallel.bench import dummy
+from parallel.bench.case import CUDA_ENVIRONMENT
 from parallel.memory import WeightFormat
 from parallel.model_shape import MISTRAL_SMALL_4
 from serve_app.config import PROJECT_ROOT
@@ -38,6 +39,9 @@ from tests.bench.ray_llm import EXPERIMENTS
 
 KINDS = ("venturi", "fixed", "shipped", *EXPERIMENTS)
 """The whole of Venturi; vLLM's own server with the fixes, and without those to the server; ray.serve.llm."""
+
+RANDOM_WEIGHTS: dict[str, Any] = {"engine": {"load_format": "dummy"}, "env": CUDA_ENVIRONMENT}
+"""What comes on top of every pool where a plan has no checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -149,9 +153,9 @@ class Plan:
         tree = yaml.safe_load(self.serve_file.read_text())
         tree["http_options"] = {"host": "127.0.0.1", "port": free_port()}
         args = tree["applications"][0]["args"]
+        common = merged({} if self.model is None else RANDOM_WEIGHTS, self.pool)
         pools = {
-            name: merged(merged(args["pools"][name], self.pool), change)
-            for name, change in server.pools.items()
+            name: merged(merged(args["pools"][name], common), change) for name, change in server.pools.items()
         }
         if len(pools) == 1:
             next(iter(pools.values()))["efforts"] = ["none", "high"]

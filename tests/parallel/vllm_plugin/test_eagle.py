@@ -26,6 +26,13 @@ def bare(kind: type[Any]) -> Any:
     return head
 
 
+def construct(head: Any, **kwargs: Any) -> None:
+    """In place of a constructor: a head whose model has no layers."""
+    torch.nn.Module.__init__(head)
+    head.model = torch.nn.Module()
+    head.model.layers = torch.nn.ModuleList()
+
+
 def embed(head: Any) -> torch.Tensor:
     """The embeddings [3, 2] of two tokens with an image's embedding between them."""
     result: torch.Tensor = head.embed_input_ids(
@@ -49,12 +56,6 @@ def test_upstream_cannot_load_weights() -> None:
 
 def test_the_flag_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """After construction the draft model has the flag, off: its shared expert is a layer of its own."""
-
-    def construct(head: Any, **kwargs: Any) -> None:
-        torch.nn.Module.__init__(head)
-        head.model = torch.nn.Module()
-        head.model.layers = torch.nn.ModuleList()
-
     monkeypatch.setattr(upstream.EagleMistralLarge3ForCausalLM, "__init__", construct)
     config = SimpleNamespace(additional_config={})
     assert CompleteEagle(vllm_config=config).model.is_fused_shared_expert_enabled is False
@@ -67,12 +68,6 @@ def test_the_engine_configuration_stays_the_targets(
     kind: type[Any], stays: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Upstream puts the head's in its place, and the engine then looks there for a vision tower."""
-
-    def construct(head: Any, **kwargs: Any) -> None:
-        torch.nn.Module.__init__(head)
-        head.model = torch.nn.Module()
-        head.model.layers = torch.nn.ModuleList()
-
     monkeypatch.setattr(upstream.MistralLarge3ForCausalLM, "__init__", construct)
     monkeypatch.setattr(upstream.VllmConfig, "get_quantization_config", lambda *given: "the head's")
     target = SimpleNamespace(get_num_layers=lambda parallel: 6)
