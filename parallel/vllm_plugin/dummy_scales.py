@@ -3,8 +3,8 @@
 Reason: `load_format: dummy` draws every tensor between -0.001 and 0.001. Of an NVFP4 weight the scale of the
 whole tensor is what it is divided by, so all of it grows a thousand- or a millionfold, and what experts add
 drowns what tells one token from another.
-Upstream symptom (vLLM 0.29.0): no error. By its kernels nearly all tokens go to the same experts: those of six
-layers took 215 us with one request and 216 with 8, where independent tokens choose 28 experts a layer.
+Upstream symptom (vLLM 0.29.0): no error. By its kernels nearly all tokens go to the same experts: those of
+six layers took 215 us with one request and 216 with 8, where independent tokens choose 28 experts a layer.
 No longer needed when: `parallel profile --weights nvfp4` shows more time in routed experts at 8 requests than
 at one without it.
 """
