@@ -6,7 +6,7 @@
 One engine, in this process, has the draft head propose K tokens; of these, 0 to K are verified, as a number
 of steps in a row. vLLM's model runner V2, the one for GPUs, passes K times through the head whatever is
 verified, so that only verification differs within a row; a second run at another K says what a pass costs.
-It records whole steps as CUDA graphs for K alone; those of fewer are in pieces, as they are where k adapts.
+Each step is one CUDA graph, as it is where k adapts (`vllm_plugin/draft_graphs.py`).
 """
 
 import argparse
@@ -49,6 +49,11 @@ def timed(engine: Stepped, requests: int, prompt_tokens: int, draft_tokens: int)
     }
 
 
+def sizes(levels: Sequence[int], most: int) -> list[int]:
+    """Tokens of all steps that verify up to so many drafts of each request."""
+    return sorted({requests * length for requests in levels for length in range(1, most + 2)})
+
+
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return a Markdown table: milliseconds of a step, by requests and verified drafts."""
     cells = {(row["requests"], row["draft_tokens"]): f"{row['step_ms']:.2f}" for row in rows}
@@ -82,6 +87,7 @@ def main(options: argparse.Namespace) -> int:
         {
             "scheduler_cls": DRAFT_LENGTH_SCHEDULER,
             "additional_config": {DRAFT_LENGTH: {"adapt": {"window_steps": NEVER}}},
+            "compilation_config": {"cudagraph_capture_sizes": sizes(options.concurrency, most)},
         },
     )
     found: dict[str, Any] = {

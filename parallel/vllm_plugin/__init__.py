@@ -27,6 +27,7 @@ def register() -> None:
 
     from parallel.vllm_plugin import (
         detokenizer,
+        draft_graphs,
         dummy_scales,
         eplb_policy,
         parser_cache,
@@ -36,6 +37,7 @@ def register() -> None:
 
     parser_cache.install()
     detokenizer.install()
+    draft_graphs.install()
     sampling_gpu.install()
     vision_import.install()
     # Named, not imported: the classes pull in the whole model stack, which most processes never need.

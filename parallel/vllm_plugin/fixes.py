@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from parallel.vllm_plugin import DRAFT_LENGTH
+
 VllmConfig = Any
 """`vllm.config.VllmConfig`, which carries no types we could check against."""
 
@@ -41,6 +43,11 @@ def has_draft_head(vllm_config: VllmConfig) -> bool:
     """Whether an EAGLE head is configured."""
     speculation = vllm_config.speculative_config
     return speculation is not None and speculation.method == "eagle"
+
+
+def changes_draft_length(vllm_config: VllmConfig) -> bool:
+    """Whether an engine of model runner V2, the one for GPUs, decides anew how many drafts are verified."""
+    return DRAFT_LENGTH in vllm_config.additional_config and bool(vllm_config.use_v2_model_runner)
 
 
 def speculates_on_cpu(vllm_config: VllmConfig) -> bool:
@@ -131,6 +138,7 @@ FIXES = (
         has_draft_head,
         draft_head_is_replaced,
     ),
+    saying("draft_graphs", "steps that verify fewer drafts run in pieces", changes_draft_length),
     saying("sampling_cpu", "answers at a temperature above 0 are noise", speculates_on_cpu),
     Fix(
         "experts_cpu",

@@ -18,6 +18,8 @@ def config(
     vision: bool = False,
     policy: str = "default",
     load_format: str = "mistral",
+    adapts: bool = False,
+    v2: bool = False,
 ) -> Any:
     """As much of an engine configuration as the checks read."""
     return SimpleNamespace(
@@ -28,6 +30,8 @@ def config(
             eplb_config=SimpleNamespace(policy=policy),
         ),
         load_config=SimpleNamespace(load_format=load_format),
+        additional_config={"draft_length": {}} if adapts else {},
+        use_v2_model_runner=v2,
         model_config=SimpleNamespace(
             hf_config=SimpleNamespace(vision_config={}) if vision else SimpleNamespace()
         ),
@@ -40,6 +44,8 @@ def config(
         (config(), ["parser_cache", "detokenizer", "sampling_gpu"]),
         (config(method="ngram"), ["parser_cache", "detokenizer", "sampling_gpu", "sampling_cpu"]),
         (config(method="eagle"), ["parser_cache", "detokenizer", "sampling_gpu", "eagle", "sampling_cpu"]),
+        (config(adapts=True), ["parser_cache", "detokenizer", "sampling_gpu"]),
+        (config(adapts=True, v2=True), ["parser_cache", "detokenizer", "sampling_gpu", "draft_graphs"]),
         (config(load_format="dummy"), ["parser_cache", "detokenizer", "sampling_gpu", "dummy_scales"]),
         (config(vision=True), ["parser_cache", "detokenizer", "sampling_gpu", "vision_import"]),
         (
