@@ -8,8 +8,11 @@ from serve_app.config import PROJECT_ROOT
 TARGET = PROJECT_ROOT / "deploy/pocket/target"
 
 
-def pocket_engine(*, max_num_seqs: int, worker_cls: str) -> Any:
-    """Return vLLM's `LLM` of it, without cached prompts, so that every prompt is read."""
+def pocket_engine(*, max_num_seqs: int, **more: Any) -> Any:
+    """Return vLLM's `LLM` of it, without cached prompts, so that every prompt is read.
+
+    `more` are engine arguments of vLLM's.
+    """
     os.environ.setdefault("VLLM_MLA_DISABLE", "1")
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     from vllm import LLM
@@ -23,5 +26,5 @@ def pocket_engine(*, max_num_seqs: int, worker_cls: str) -> Any:
         max_model_len=2048,
         max_num_seqs=max_num_seqs,
         enable_prefix_caching=False,
-        worker_cls=worker_cls,
+        **more,
     )

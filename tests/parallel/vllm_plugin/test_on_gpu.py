@@ -15,6 +15,8 @@ from mistral_common.protocol.instruct.messages import UserMessage
 from mistral_common.protocol.instruct.request import ChatCompletionRequest
 from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
 
+from parallel.vllm_plugin import DRAFT_LENGTH, DRAFT_LENGTH_SCHEDULER
+
 pytestmark = [
     pytest.mark.engine,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"),
@@ -39,25 +41,33 @@ TOO_LONG: dict[str, dict[str, Any]] = {
 }
 
 
+ADAPTING_WAVES = 6
+
+
 @pytest.fixture(scope="module")
-def found(engine: Callable[..., Any], checkpoint: Path) -> Callable[[bool], Any]:
-    """Call with whether there is a draft head; gives the answers to all settings, after requests too long."""
+def prompts(checkpoint: Path) -> list[list[int]]:
+    """The sums, as tokens."""
     chat = MistralTokenizer.from_file(str(checkpoint / "target" / "tekken.json")).encode_chat_completion
-    prompts = [
+    return [
         chat(ChatCompletionRequest(messages=[UserMessage(content=f"What is {a} + {b}?")])).tokens
         for a, b in SUMS
     ]
-    asked = [
-        [
-            {"prompt": prompt, "num_tokens": NUM_TOKENS, "sampling": {"ignore_eos": False} | sampling}
-            for prompt in prompts
-        ]
-        for sampling in (*TOO_LONG.values(), *SETTINGS.values())
-    ]
+
+
+def wave(prompts: list[list[int]], sampling: dict[str, Any]) -> list[Any]:
+    """All sums, asked at once."""
+    given = {"ignore_eos": False} | sampling
+    return [{"prompt": prompt, "num_tokens": NUM_TOKENS, "sampling": given} for prompt in prompts]
+
+
+@pytest.fixture(scope="module")
+def start(engine: Callable[..., Any], checkpoint: Path) -> Callable[..., Any]:
+    """Call with waves, whether there is a draft head, and further engine arguments; gives the answers."""
     draft = {"method": "eagle", "model": str(checkpoint / "eagle"), "num_speculative_tokens": 3}
-    answers = {
-        drafts: engine(
-            asked,
+
+    def answers(waves: list[Any], *, drafts: bool, **more: Any) -> Any:
+        return engine(
+            waves,
             "spawn",
             dtype="bfloat16",
             enforce_eager=False,
@@ -66,16 +76,23 @@ def found(engine: Callable[..., Any], checkpoint: Path) -> Callable[[bool], Any]
             moe_backend="triton",
             gpu_memory_utilization=0.2,
             **({"speculative_config": draft} if drafts else {}),
+            **more,
         )
-        for drafts in (False, True)
-    }
-    return answers.__getitem__
+
+    return answers
+
+
+@pytest.fixture(scope="module")
+def found(start: Callable[..., Any], prompts: list[list[int]]) -> Callable[[bool], Any]:
+    """Call with whether there is a draft head; gives the answers to all settings, after requests too long."""
+    asked = [wave(prompts, sampling) for sampling in (*TOO_LONG.values(), *SETTINGS.values())]
+    return {drafts: start(asked, drafts=drafts) for drafts in (False, True)}.__getitem__
 
 
 def tokens(answers: Any, setting: str) -> list[list[int]]:
     """The answers to all sums under a setting."""
-    wave = answers["waves"][len(TOO_LONG) + list(SETTINGS).index(setting)]
-    return [answer["tokens"] for answer in wave]
+    answered = answers["waves"][len(TOO_LONG) + list(SETTINGS).index(setting)]
+    return [answer["tokens"] for answer in answered]
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
@@ -107,5 +124,22 @@ def test_drafts_are_accepted(found: Callable[[bool], Any]) -> None:
 @pytest.mark.parametrize("field", TOO_LONG)
 def test_a_list_that_is_too_long_is_refused(found: Callable[[bool], Any], drafts: bool, field: str) -> None:
     """By its name; the engine answered all that came afterwards."""
-    wave = found(drafts)["waves"][list(TOO_LONG).index(field)]
-    assert all(field in answer["refused"] for answer in wave)
+    answered = found(drafts)["waves"][list(TOO_LONG).index(field)]
+    assert all(field in answer["refused"] for answer in answered)
+
+
+def test_any_number_of_drafts_gives_the_same_answers(
+    start: Callable[..., Any], found: Callable[[bool], Any], prompts: list[list[int]]
+) -> None:
+    """An engine that decides anew how many are verified starts, with whole graphs of each number."""
+    adapting = start(
+        [wave(prompts, {})] * ADAPTING_WAVES,
+        drafts=True,
+        scheduler_cls=DRAFT_LENGTH_SCHEDULER,
+        additional_config={DRAFT_LENGTH: {"adapt": {"window_steps": 2, "explore": 0.5}}},
+    )
+    assert "draft_graphs" in adapting["needed"]
+    for answered in adapting["waves"]:
+        assert [answer["tokens"] for answer in answered] == tokens(found(False), "none")
+    used = {k for of_wave in adapting["verify_steps"] for k, steps in of_wave.items() if steps}
+    assert len(used) > 1
