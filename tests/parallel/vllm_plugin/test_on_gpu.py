@@ -143,3 +143,12 @@ def test_any_number_of_drafts_gives_the_same_answers(
         assert [answer["tokens"] for answer in answered] == tokens(found(False), "none")
     used = {k for of_wave in adapting["verify_steps"] for k, steps in of_wave.items() if steps}
     assert len(used) > 1
+
+
+@pytest.mark.parametrize("drafts", [False, True])
+def test_experts_are_counted(found: Callable[[bool], Any], drafts: bool) -> None:
+    """Each layer counts as many choices: those of the same tokens, padding left out."""
+    for chosen in found(drafts)["chosen"][len(TOO_LONG) :]:
+        in_layers = {sum(layer) for layer in chosen}
+        assert len(in_layers) == 1
+        assert min(in_layers) > 0
