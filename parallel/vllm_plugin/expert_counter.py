@@ -11,7 +11,7 @@ is copied when somebody asks.
 Every rank counts the choices that it sees: those of its own tokens, or those of all ranks' tokens where they
 are gathered before they are routed. Ranks are added up, so totals may be a multiple of the tokens served;
 shares are right in either case. Rows without a place in the KV cache, which pad a batch to a captured size or
-keep an idle rank in step, do not count, except where ranks' tokens are gathered.
+keep an idle rank in step, do not count, except where ranks' tokens are gathered; on GPUs they choose -1.
 
 Shape legend: T tokens, K active experts a token, L layers with experts, E experts of the model.
 """
@@ -60,6 +60,8 @@ class ExpertCounter:
                 self._each = worth(chosen)
             if chosen.dtype not in INDEX_TYPES:
                 chosen = chosen.int()
+            if not chosen.is_cpu:
+                chosen = chosen.clamp(min=0)  # on GPUs rows that pad choose -1; they count 0
             row.index_add_(0, chosen.reshape(-1), self._each)
 
         return add
@@ -69,9 +71,12 @@ def worth(chosen: torch.Tensor) -> torch.Tensor:
     """What each of the choices [T, K] counts, [T * K]: 1 for a request's tokens, 0 for rows that only pad."""
     slots = slots_of(chosen)
     # On CPU, where looking costs less than arithmetic: what pads is at the end.
-    if slots is None or (slots.is_cpu and slots[-1].item() >= 0):
-        return torch.ones(chosen.numel(), dtype=torch.int64, device=chosen.device)
-    return (slots >= 0).to(torch.int64).unsqueeze(1).expand(chosen.shape).reshape(-1)
+    if chosen.is_cpu and (slots is None or slots[-1].item() >= 0):
+        return torch.ones(chosen.numel(), dtype=torch.int64)
+    counts = chosen >= 0
+    if slots is not None:
+        counts &= slots.unsqueeze(1) >= 0
+    return counts.to(torch.int64).reshape(-1)
 
 
 def slots_of(chosen: torch.Tensor) -> torch.Tensor | None:
