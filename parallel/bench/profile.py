@@ -51,7 +51,7 @@ class Profiled:
     def steps(self, requests: int, prompt_tokens: int) -> dict[str, Any]:
         """Time decode steps of so many requests at once."""
         names = self._engine.add(requests, prompt_tokens)
-        self._engine.read(requests, prompt_tokens, WARM_STEPS)
+        self._engine.read(WARM_STEPS)
         row = self._timed(lambda: self._engine.step(STEPS), STEPS)
         self._engine.drop(names)
         return {"requests": requests} | row

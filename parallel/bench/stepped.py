@@ -11,8 +11,6 @@ from parallel.bench.case import with_extra
 
 MOST_TOKENS = 1024
 """More than a request gets in all its steps."""
-CPU_STEP_TOKENS = 512
-"""Of prompts in a step without a GPU."""
 
 
 class Stepped:
@@ -23,7 +21,6 @@ class Stepped:
 
         self.params = params
         self._engine = LLM(**arguments).llm_engine
-        self._step_tokens = arguments["max_num_batched_tokens"]
         vocab = params["vocab_size"]
         self._ids = range(vocab // 2, vocab)  # below are control tokens and bytes
         self._random = Random(seed)
@@ -49,9 +46,17 @@ class Stepped:
         for _ in range(steps):
             self._engine.step()
 
-    def read(self, requests: int, prompt_tokens: int, warm_steps: int) -> None:
-        """Take the steps that read so many prompts, and some more that warm up what follows."""
-        self.step(warm_steps + requests * prompt_tokens // self._step_tokens)
+    def read(self, warm_steps: int) -> None:
+        """Take the steps that read all prompts, and some more that warm up what follows."""
+        while self._is_reading():
+            self._engine.step()
+        self.step(warm_steps)
+
+    def _is_reading(self) -> bool:
+        running = self.scheduler.running
+        return bool(self.scheduler.waiting) or any(
+            request.num_computed_tokens < request.num_prompt_tokens for request in running
+        )
 
     def drop(self, names: list[str]) -> None:
         """End requests, and take the steps that were still to come of them."""
@@ -81,7 +86,6 @@ def start(options: argparse.Namespace, more: Mapping[str, Any]) -> tuple[Stepped
     os.environ |= case.environment(cuda=cuda) | dict(target.environment)
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     arguments = case.arguments(model=target.model, draft=target.draft, dummy=target.dummy, cuda=cuda)
-    arguments = {"max_num_batched_tokens": CPU_STEP_TOKENS} | arguments
     arguments |= {"max_model_len": options.prompt + MOST_TOKENS, "max_num_seqs": max(options.concurrency)}
     arguments = with_extra(with_extra(arguments, more), target.extra)
     return Stepped(arguments, target.params, options.seed), arguments

@@ -33,7 +33,7 @@ def timed(engine: Stepped, requests: int, prompt_tokens: int, draft_tokens: int)
     """
     engine.scheduler.hold(draft_tokens)
     names = engine.add(requests, prompt_tokens)
-    engine.read(requests, prompt_tokens, WARM_STEPS)
+    engine.read(WARM_STEPS)
     engine.scheduler.seen()
     engine.step(STEPS)
     seen = engine.scheduler.seen()
