@@ -8,6 +8,7 @@ rank. What is not counted: sampling, contention of host processes, the lockstep 
 
 from dataclasses import dataclass, replace
 
+from parallel.engine_arguments import CONTEXT_SPLITS
 from parallel.experts import busiest_rank, distinct_experts
 from parallel.hardware import Gpu, Link
 from parallel.links import all_gather_s, all_reduce_s
@@ -37,6 +38,12 @@ class Efficiency:
     """Share of the memory's peak bandwidth that kernels reach."""
     compute: float = 0.36
     """Share of the tensor cores' peak rate."""
+    prompt_attention: float = 0.68
+    """Share of the tensor cores' peak rate that attention reaches over the keys of a prompt that is read;
+    fitted on the first token of one prompt of 131,072 tokens."""
+    split_bytes_per_s: float = 24.6e9
+    """At which one of the parts that a context is read in comes from the cache: the same at 8 parts of
+    65,536 tokens and at 32 of 131,072, by the kernel and by the step."""
     link: float = 0.7
     """Share of a link's peak bandwidth; an assumption, no measured step depends much on it."""
     divided_bandwidth: float = 0.9
@@ -69,6 +76,8 @@ class Engine:
     cache_format: CacheFormat = CacheFormat.BF16
     correlation: float = 0.0
     """How alike the tokens of a batch are routed: see `distinct_experts`."""
+    context_splits: int = CONTEXT_SPLITS
+    """Parts that a decoded sequence's context is read in, each by a processor of its own."""
     efficiency: Efficiency = FITTED
 
     @property
@@ -234,14 +243,19 @@ def _cache(engine: Engine, group: Batch) -> float:
     """Attention over the context: latents for all heads when decoding, keys and values when not.
 
     Operations a token, layer and token of context: for each head 2 (2 kv_lora + rope) over the latents
-    and 2 (qk_dim + v_dim) over keys and values made from them.
+    and 2 (qk_dim + v_dim) over keys and values made from them. A few decoded sequences keep few processors
+    busy: each is read in so many parts, at the rate of one processor.
     """
     shape, plan = engine.shape, engine.plan
     width = shape.qk_dim + shape.v_dim if group.prefill else 2 * shape.kv_lora + shape.rope_dim
     flops = 2 * shape.layers * shape.heads / plan.tp * width * group.num_tokens * group.context_tokens
-    num_bytes = kv_bytes_per_token(shape, plan, engine.cache_format) * group.num_sequences
+    each_bytes = kv_bytes_per_token(shape, plan, engine.cache_format) * group.context_tokens
     bits = 32 if engine.weight_format is WeightFormat.FLOAT32 else 16
-    return _roofline(engine, num_bytes * group.context_tokens, flops, bits)
+    if group.prefill:
+        flops *= engine.efficiency.compute / engine.efficiency.prompt_attention
+        return _roofline(engine, each_bytes * group.num_sequences, flops, bits)
+    alone_s = each_bytes / (engine.context_splits * engine.efficiency.split_bytes_per_s)
+    return max(_roofline(engine, each_bytes * group.num_sequences, flops, bits), alone_s)
 
 
 def _head(engine: Engine, group: Batch) -> float:

@@ -4,6 +4,9 @@ The names are listed here so that a misspelt one is refused at once, on machines
 holds the list against the vLLM that is installed: after a change of version, it prints the difference.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 SERVER_NAMES = frozenset(
     {"enable_force_include_usage", "enable_prompt_tokens_details", "sse_keep_alive_interval"}
 )
@@ -106,3 +109,20 @@ SPECULATION_NAMES = frozenset(
     }
 )
 """What its speculative_config takes."""
+
+CONTEXT_SPLITS = 32
+"""Parts that vLLM's decode steps in CUDA graphs read a sequence's context in, by itself."""
+
+
+def context_splits(arguments: Mapping[str, Any]) -> int:
+    """How many parts an engine with these arguments reads a context in; ValueError for fewer than one."""
+    config = arguments.get("attention_config")
+    splits = CONTEXT_SPLITS
+    if isinstance(config, Mapping):
+        splits = config.get("flash_attn_max_num_splits_for_cuda_graph", CONTEXT_SPLITS)
+    if not isinstance(splits, int) or splits < 1:
+        raise ValueError(
+            "engine.attention_config.flash_attn_max_num_splits_for_cuda_graph="
+            f"{splits!r} must be a whole number of at least 1"
+        )
+    return splits

@@ -1,8 +1,8 @@
 """Which steps of the full-size model have been measured, and what does the cost model say of them?
 
-All on H200, vLLM 0.29.0, FP8 with dummy weights, CUDA graphs, prompts of 512 tokens and answers of 256, and
-vLLM's default expert kernels but in `DRAFTING`. Acceptance is synthetic: 2.6 tokens a verify step with 3
-draft tokens.
+All on H200, vLLM 0.29.0, FP8 with dummy weights, CUDA graphs, prompts of 512 tokens (longer in `LONG`) and
+answers of 256, and vLLM's default expert kernels but in `DRAFTING`, `FEWER_PLACES` and the last of `LONG`.
+Acceptance is synthetic: 2.6 tokens a verify step with 3 draft tokens.
 
 `LATEST` is the whole system over HTTP on 2026-11-28 (`python -m tests.bench.served`, `plans/h200.yaml`), and
 `OVER_TWO` engines over two GPUs on that day (`python -m parallel bench --layout tp2 tp2+ep dp2+ep 2xtp1`).
@@ -13,6 +13,7 @@ GPUs are on one host, with VLLM_DISABLE_SHARED_EXPERTS_STREAM=1, which graph cap
 from dataclasses import dataclass
 
 from parallel.cost import FITTED, Efficiency, Engine
+from parallel.engine_arguments import CONTEXT_SPLITS
 from parallel.hardware import H200
 from parallel.memory import WeightFormat
 from parallel.model_shape import MISTRAL_SMALL_4
@@ -42,6 +43,9 @@ class Run:
     eagle: bool = False
     chunk_tokens: int = CHUNK_TOKENS
     """The engine's max_num_batched_tokens."""
+    prompt_tokens: int = PROMPT_TOKENS
+    context_splits: int = CONTEXT_SPLITS
+    """Parts that the engine reads a context in."""
     fitted: bool = False
     """Whether the cost model was fitted on it."""
 
@@ -50,7 +54,8 @@ class Run:
         """The setting in words."""
         layout = f"dp {self.plan.dp}" if self.plan.dp > 1 else f"tp {self.plan.tp}"
         layout += " + ep" if self.plan.ep else ""
-        return f"{layout}, EAGLE" if self.eagle else layout
+        layout += ", EAGLE" if self.eagle else ""
+        return layout if self.prompt_tokens == PROMPT_TOKENS else f"{layout}, {self.prompt_tokens:,} in"
 
 
 ONE = ParallelPlan()
@@ -138,13 +143,32 @@ FEWER_PLACES = (
 )
 """The same with the latency pool's places, on another machine."""
 
-RUNS = (*LATEST, *DRAFTING, *FEWER_PLACES, *WIDE, *OVER_TWO, *EARLIER)
+LONG = (
+    Run(ONE, 1, 128, 228.2, prompt_tokens=4096),
+    Run(ONE, 8, 128, 95.7, prompt_tokens=4096),
+    Run(ONE, 32, 128, 45.5, prompt_tokens=4096),
+    Run(ONE, 128, 128, 28.2, prompt_tokens=4096),
+    Run(ONE, 1, 16, 191.2, prompt_tokens=32_768),
+    Run(ONE, 1, 960, 125.5, prompt_tokens=131_072),
+    Run(ONE, 1, 512, 115.2, eagle=True, chunk_tokens=STEP_TOKENS, prompt_tokens=131_072, context_splits=8),
+)
+"""Engines alone on 2026-11-28, and over HTTP on 2026-11-29. What one part of a context takes was fitted on
+kernels of 65,536 tokens and on the two long ones without a head; those with a few thousand were kept out."""
+
+RUNS = (*LATEST, *DRAFTING, *FEWER_PLACES, *WIDE, *OVER_TWO, *LONG, *EARLIER)
 
 
 def predicted(run: Run, efficiency: Efficiency = FITTED) -> Speed:
     """What the cost model says of a run's setting."""
-    engine = Engine(H200, MISTRAL_SMALL_4, WeightFormat.FP8, run.plan, efficiency=efficiency)
-    load = Load(run.concurrency, PROMPT_TOKENS, ANSWER_TOKENS, run.chunk_tokens)
+    engine = Engine(
+        H200,
+        MISTRAL_SMALL_4,
+        WeightFormat.FP8,
+        run.plan,
+        context_splits=run.context_splits,
+        efficiency=efficiency,
+    )
+    load = Load(run.concurrency, run.prompt_tokens, ANSWER_TOKENS, run.chunk_tokens)
     return speed(engine, load, Speculation() if run.eagle else None)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from parallel.bench.compare import measured_gpu, weights_of
 from parallel.bench.verify import by_drafts
 from parallel.cost import Engine, speculative_s
+from parallel.engine_arguments import context_splits
 from parallel.model_shape import ModelShape
 from parallel.plan import ParallelPlan
 from parallel.speed import usual_head
@@ -23,7 +24,7 @@ class Step:
     draft_tokens: int
     """Verified of each request."""
     whole: bool
-    """Whether as many were drafted: on a GPU the whole step is one CUDA graph then, and else pieces."""
+    """Whether as many were drafted: before every number had graphs, these steps alone were one on a GPU."""
     measured_ms: float
     predicted_ms: float
 
@@ -37,7 +38,11 @@ def steps(results: Mapping[str, Any]) -> Iterator[Step]:
     """Every step of a results file; ValueError for a GPU that is not known here."""
     shape = ModelShape.from_params(results["params"])
     engine = Engine(
-        measured_gpu(results["machine"]["gpus"]), shape, weights_of(results["params"]), ParallelPlan()
+        measured_gpu(results["machine"]["gpus"]),
+        shape,
+        weights_of(results["params"]),
+        ParallelPlan(),
+        context_splits=context_splits(results["arguments"]),
     )
     drafted = results["arguments"]["speculative_config"]["num_speculative_tokens"]
     for row in results["rows"]:

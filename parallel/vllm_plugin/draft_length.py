@@ -10,8 +10,7 @@ Upstream symptom (vllm#49548): at a threshold of the schedule throughput falls, 
 counts every request of a step, those that only read their prompt too, so k flips from step to step, and
 shapes and graphs with it. Here k stays for a window of steps, and depends on those that decode. A schedule
 also takes full graphs from model runner V1 at every k; without one the largest k keeps them. Model runner V2
-would record full graphs for every k in a schedule, but with an EAGLE head 0.29.0 ends as it starts if K - 1
-is among them (ZeroDivisionError: the head's graphs count query lengths from 1 - K). So there is none.
+has full graphs for every k (`draft_graphs`).
 And "not supported with data parallelism": ranks of unlike k would make unlike numbers of passes through the
 head, and wait for each other for ever; so would one that idles, at k = 0. With dp > 1, and on model runner
 V2, which always does so, the head proposes the full number of tokens: k is only how many are verified.

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from parallel import hardware
 from parallel.cost import Engine
+from parallel.engine_arguments import context_splits
 from parallel.fit import needs, room
 from parallel.memory import CacheFormat, MemoryReport, WeightFormat
 from parallel.model_shape import MISTRAL_SMALL_4, ModelShape
@@ -96,7 +97,14 @@ def cost_engine(settings: Settings, pool_name: str) -> Engine | None:
     target = _target(settings)
     weight_format = _weight_format(settings, pool, target)
     cache_format = _cache_format(pool, weight_format)
-    return Engine(hardware.gpu(pool.gpu), target.shape, weight_format, pool.plan, cache_format)
+    return Engine(
+        hardware.gpu(pool.gpu),
+        target.shape,
+        weight_format,
+        pool.plan,
+        cache_format,
+        context_splits=context_splits(pool.engine),
+    )
 
 
 def draft_shape(settings: Settings, pool_name: str) -> ModelShape | None:

@@ -61,7 +61,7 @@ def _engine(gpu_name: str, weight_format: WeightFormat, pool: Pool) -> tuple[Eng
     gpu, plan = hardware.gpu(gpu_name), pool.plan.value()
     acceptance = pool.speculation.acceptance if pool.speculation else ()
     speculation = Speculation(len(acceptance), 1 + sum(acceptance)) if acceptance else None
-    engine = Engine(gpu, MISTRAL_SMALL_4, weight_format, plan)
+    engine = Engine(gpu, MISTRAL_SMALL_4, weight_format, plan, context_splits=pool.context_splits)
     question = Question(
         cluster=Cluster(gpu, min(GPUS_PER_NODE, plan.world_size), plan.nodes),
         shape=MISTRAL_SMALL_4,

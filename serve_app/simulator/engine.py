@@ -199,7 +199,9 @@ class SimulatedEngine:
             return
         self._planned = 1 if num_read else self.decoding[0][0] - self._num_steps
         self._first_step_s = spec.times.step(num_decoding, self._context_tokens, k, num_read, pairs)
-        self._growth_s = spec.times.decode_context_s * num_decoding * spec.tokens_per_step
+        self._growth_s = 0.0
+        if num_decoding:
+            self._growth_s = spec.times.context_s(num_decoding) * num_decoding * spec.tokens_per_step
         self.ends_s = now_s + self._duration_s(self._planned)
 
     def _duration_s(self, steps: int) -> float:

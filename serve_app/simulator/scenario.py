@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from parallel import hardware
+from parallel.engine_arguments import CONTEXT_SPLITS
 from parallel.memory import WeightFormat
 from parallel.plan import ParallelPlan
 from serve_app.config import read_yaml, validated
@@ -168,6 +169,8 @@ class Pool(Frozen):
     max_num_batched_tokens: Positive = 8192
     max_queued_requests: Positive = 1024
     """Requests that may wait for a place, as in a serve file."""
+    context_splits: Positive = CONTEXT_SPLITS
+    """Parts that a context is read in: a serve file's `flash_attn_max_num_splits_for_cuda_graph`."""
     gpu_memory_utilization: Annotated[float, Field(gt=0, lt=1)] = 0.92
     speculation: Speculation | None = None
     autoscaling: Autoscaling | None = None

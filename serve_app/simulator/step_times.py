@@ -1,9 +1,10 @@
 """How long does a simulated step take? The cost model's parts, tabulated so that a step is a few additions.
 
 The cost model adds up parts, and each part depends on one quantity: the layers on the tokens of the step, the
-head on the positions that are sampled, attention on tokens times context, to which it is proportional. So
+head on the positions that are sampled, attention on tokens times context, to which it is proportional, though
+one sequence's context is read in no less than a certain time. So
 
-    step = layers(tokens) + head(positions) + decode_context * contexts + prefill_context * contexts read
+    step = layers(tokens) + head(positions) + context(sequences) * contexts + prefill_context * contexts read
 
 is the model itself, with straight lines between the batches at which `layers` and `head` are worked out.
 """
@@ -14,7 +15,7 @@ from parallel.cost import Batch, Engine, step_time
 from parallel.speed import Speculation
 from parallel.step_table import straight
 
-PROBE_TOKENS = 4096
+PROBE_TOKENS = PROBE_SEQUENCES = 4096
 """Where the proportional parts are read off: any batch large enough to fill all dp groups would do."""
 
 
@@ -29,7 +30,9 @@ class StepTimes:
     draft_s: tuple[float, ...]
     """For 1, 2, ... sequences: all passes through the draft head, without their attention."""
     decode_context_s: float
-    """For a token of context of a sequence that is decoded, its drafting included."""
+    """For a token of context of a sequence that is decoded among many, its drafting included."""
+    alone_context_s: float
+    """The same of one that is decoded alone."""
     prefill_context_s: float
     """For a token of a prompt that is read, and each token that it attends to."""
 
@@ -43,11 +46,16 @@ class StepTimes:
         """
         positions = num_decoding * (draft_tokens + 1)
         seconds = self.layers_s[min(positions + num_read, len(self.layers_s)) - 1]
-        seconds += self.decode_context_s * context_tokens + self.prefill_context_s * pairs
+        seconds += self.prefill_context_s * pairs
         if positions:
+            seconds += self.context_s(num_decoding) * context_tokens
             seconds += self.head_s[min(positions, len(self.head_s)) - 1]
             seconds += self.draft_s[min(num_decoding, len(self.draft_s)) - 1]
         return seconds
+
+    def context_s(self, num_decoding: int) -> float:
+        """Seconds for a token of context of one of so many decoded sequences: a few take as long as one."""
+        return max(self.decode_context_s, self.alone_context_s / num_decoding)
 
 
 def step_times(
@@ -60,23 +68,24 @@ def step_times(
     layers = straight({n: _seconds(engine, n, 1) for n in _grid(max(max_tokens, most))})
     head = straight({n: _seconds(engine, 1, n) - one for n in _grid(most)})
     draft: tuple[float, ...] = (0.0,) * max_num_seqs
-    decode_context_s = _context_s(engine, k + 1)
+    many_s, alone_s = (_context_s(engine, k + 1, number) for number in (PROBE_SEQUENCES, 1))
     if speculation:
         drafting = replace(engine, shape=speculation.head_for(engine.shape))
         draft = straight({n: k * _seconds(drafting, n, n) for n in _grid(max_num_seqs)})
-        decode_context_s += k * _context_s(drafting, 1)
+        many_s += k * _context_s(drafting, 1, PROBE_SEQUENCES)
+        alone_s += k * _context_s(drafting, 1, 1)
     reading = Batch(PROBE_TOKENS, 1, 1, 1000, prefill=True)
     pair_s = step_time(engine, reading).cache_s / (PROBE_TOKENS * 1000)
-    return StepTimes(layers, head, draft, decode_context_s, pair_s)
+    return StepTimes(layers, head, draft, many_s, alone_s, pair_s)
 
 
 def _seconds(engine: Engine, num_tokens: int, num_positions: int) -> float:
     return step_time(engine, Batch(num_tokens, num_positions, num_positions, 0)).total_s
 
 
-def _context_s(engine: Engine, tokens_each: int) -> float:
-    batch = Batch(PROBE_TOKENS * tokens_each, PROBE_TOKENS, 1, 1000)
-    return step_time(engine, batch).cache_s / (PROBE_TOKENS * 1000)
+def _context_s(engine: Engine, tokens_each: int, num_sequences: int) -> float:
+    batch = Batch(num_sequences * tokens_each, num_sequences, 1, 1000)
+    return step_time(engine, batch).cache_s / (num_sequences * 1000)
 
 
 def _grid(most: int) -> list[int]:

@@ -200,6 +200,7 @@ def tables() -> dict[str, str]:
     return {
         "one GPU over HTTP": table(read("served-h200-drafts-2026-11-29")),
         "one GPU over HTTP, the pools one by one": table(read("served-2026-11-28T112029Z")),
+        "one GPU over HTTP, all loads of the pool that drafts": table(read("served-h200-venturi-2026-11-29")),
         "layouts over two GPUs": layouts(),
         "requests of both efforts over two GPUs": streams(),
         "many places": places(),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from parallel.cost import MODEL_ERROR
-from parallel.measured import EARLIER, OVER_TWO, RUNS, Run, comparison, predicted
+from parallel.measured import EARLIER, LONG, OVER_TWO, RUNS, Run, comparison, predicted
 
 PAGE = Path(__file__).parents[2] / "parallel" / "README.md"
 
@@ -40,6 +40,12 @@ def test_large_batches_that_were_kept_out_are_met() -> None:
             assert said.total_tokens_per_s == pytest.approx(run.total_tokens_per_s, rel=MODEL_ERROR)
         if run.concurrency >= 8:
             assert said.user_tokens_per_s == pytest.approx(run.user_tokens_per_s, rel=MODEL_ERROR)
+
+
+@pytest.mark.parametrize("run", LONG, ids=lambda run: f"{run.name} at {run.concurrency}")
+def test_long_contexts_are_met(run: Run) -> None:
+    """From 4,096 tokens to 131,072, where few processors read the cache of one request."""
+    assert predicted(run).user_tokens_per_s == pytest.approx(run.user_tokens_per_s, rel=MODEL_ERROR)
 
 
 def test_the_documented_table_is_this_one() -> None:

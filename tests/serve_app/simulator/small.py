@@ -34,6 +34,7 @@ def spec(**changes: Any) -> EngineSpec:
         head_s=tuple(1e-6 * n for n in range(512)),
         draft_s=(0.0,) * 512,
         decode_context_s=1e-7,
+        alone_context_s=1e-7,
         prefill_context_s=1e-9,
     )
     given: dict[str, Any] = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from parallel.cost import MODEL_ERROR
-from parallel.measured import ANSWER_TOKENS, DRAFTING, PROMPT_TOKENS, RUNS, WIDE, Run, predicted
+from parallel.measured import ANSWER_TOKENS, DRAFTING, LONG, RUNS, WIDE, Run, predicted
 from serve_app.simulator.cluster import simulate
 from serve_app.simulator.outcome import times_of
 from serve_app.simulator.scenario import parse
@@ -19,6 +19,8 @@ PAGE = Path(__file__).parents[3] / "serve_app" / "simulator" / "README.md"
 
 CROWDED = DRAFTING[-1]
 """Most of its steps' tokens are drafts while the last prompts are read."""
+READING = LONG[3]
+"""Its 128 prompts of 4,096 tokens take as long to read as its answers to write."""
 
 
 @cache
@@ -28,11 +30,12 @@ def replayed(run: Run) -> tuple[float, float]:
         "efforts": ["none", "high"],
         "max_num_seqs": run.max_num_seqs or 512,
         "max_num_batched_tokens": run.chunk_tokens,
+        "context_splits": run.context_splits,
         "plan": {"tp": run.plan.tp, "dp": run.plan.dp, "ep": run.plan.ep},
     }
     if run.eagle:
         pool["speculation"] = {"acceptance": [0.75, 0.5, 0.35]}
-    lengths = {"prompt": {"median": PROMPT_TOKENS}, "answer": {"median": ANSWER_TOKENS}}
+    lengths = {"prompt": {"median": run.prompt_tokens}, "answer": {"median": ANSWER_TOKENS}}
     result = simulate(
         parse(
             {
@@ -74,23 +77,31 @@ def table() -> str:
 
 @pytest.mark.parametrize(
     "run",
-    [run for run in RUNS if run not in (*WIDE, CROWDED)],
+    [run for run in RUNS if run not in (*WIDE, CROWDED, READING)],
     ids=lambda run: f"{run.name} at {run.concurrency}",
 )
 def test_a_wave_has_the_speed_of_the_closed_form(run: Run) -> None:
     """`speed` knows the sum of steps, the simulator makes them: in all within 3 %, where the cache has room.
 
-    A user within 2 % where all prompts fit into one step; beyond that the first users decode beside the
-    prompts of the others, which the closed form leaves out.
+    A user within 2 % where it is alone, or all prompts fit into one step; beyond that the first users decode
+    beside the prompts of the others, which the closed form leaves out.
     """
     user, total = replayed(run)
     said = predicted(run)
     assert total == pytest.approx(said.total_tokens_per_s, rel=0.03)
-    if run.concurrency * PROMPT_TOKENS <= run.chunk_tokens:
+    if run.concurrency == 1 or run.concurrency * run.prompt_tokens <= run.chunk_tokens:
         assert user == pytest.approx(said.user_tokens_per_s, rel=0.02)
     else:
         least = 0.75 if run.plan.world_size > 1 else 0.8  # prompts are what two GPUs gain least at
         assert least * said.user_tokens_per_s < user < said.user_tokens_per_s
+
+
+def test_long_prompts_hold_up_the_first_users() -> None:
+    """The more so the longer they are read; in all it takes as long as the closed form says."""
+    user, total = replayed(READING)
+    said = predicted(READING)
+    assert total == pytest.approx(said.total_tokens_per_s, rel=0.03)
+    assert 0.7 * said.user_tokens_per_s < user < 0.8 * said.user_tokens_per_s
 
 
 @pytest.mark.parametrize("run", WIDE)

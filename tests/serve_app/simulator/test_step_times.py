@@ -18,7 +18,7 @@ def test_steps_are_those_of_the_model(plan: ParallelPlan) -> None:
     speculation = Speculation(3, 2.6)
     plain, eagle = (step_times(engine, 300, 2048, one) for one in (None, speculation))
     head = speculation.head_for(MISTRAL_SMALL_4)
-    for num, context in ((2, 500), (33, 4000), (270, 1000)):
+    for num, context in ((1, 100_000), (2, 500), (3, 50_000), (33, 4000), (270, 1000)):
         step_s = decode(engine, num, context).total_s
         assert plain.step(num, num * context, 0, 0, 0.0) == pytest.approx(step_s, rel=0.01)
         step_s = verify(engine, num, context, 3).total_s + draft_s(engine, head, num, context, 3)
