@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from serve_app.local import LocalSystem
 
 
+_WAITS = re.compile(
+    r"Resources required for each replica: (.+), total resources available: (.+)\. Use", re.DOTALL
+)
+"""Ray Serve's message when a replica has found no place for half a minute."""
+
+
 @dataclass
 class Progress:
     """Says what has changed since it was asked last; now and then also that nothing has."""
@@ -23,7 +29,7 @@ class Progress:
     system: "LocalSystem"
     heartbeat_s: float = 10.0
     _said: dict[str, str] = field(default_factory=dict)
-    _troubles: dict[str, list[str]] = field(default_factory=dict)
+    _troubles: dict[str, str] = field(default_factory=dict)
     _said_at_s: float = field(default_factory=time.monotonic)
 
     def is_running(self) -> bool:
@@ -40,11 +46,16 @@ class Progress:
         return False
 
     def _say_trouble(self, name: str, message: str) -> None:
-        """Pass on the last line of a traceback that Serve reports; it tries again by itself."""
-        last = message.strip().splitlines()[-1:]
-        if "Traceback" in message and self._troubles.get(name) != last:
-            self._troubles[name] = last
-            self.system.progress(f"{name}: {last[0]}")
+        """Pass on the last line of a traceback of Serve's, or what it waits for; it goes on trying."""
+        if "Traceback" in message:
+            trouble = message.strip().splitlines()[-1]
+        elif waits := _WAITS.search(message):
+            trouble = f"no node has room for a replica: it needs {waits[1]}, and there is {waits[2]}"
+        else:
+            return
+        if self._troubles.get(name) != trouble:
+            self._troubles[name] = trouble
+            self.system.progress(f"{name}: {trouble}")
 
     def _say(self, name: str, state: str) -> None:
         now = time.monotonic()

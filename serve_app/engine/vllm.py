@@ -9,6 +9,7 @@ from dataclasses import is_dataclass
 from types import SimpleNamespace
 from typing import Any
 
+from parallel.engine_log import Output
 from parallel.load import Window
 from serve_app.engine import (
     asgi,
@@ -25,6 +26,7 @@ from serve_app.engine import (
 from serve_app.engine.group import Group
 from serve_app.engine.reasoning import as_clients_read_it
 from serve_app.engine.stats import EngineStats
+from serve_app.errors import StartError
 from serve_app.survival import Survived
 from serve_app.types import Call, Head, ReplicaReport
 
@@ -50,9 +52,10 @@ class VllmServer:
         """Load the model and return when the engine can take requests.
 
         `arguments`: vLLM's engine and server arguments under vLLM's own names. Raises what vLLM
-        raises for a bad one, AttributeError for a name that it does not have, and, before anything
-        is loaded, `parallel.vllm_plugin.fixes.MissingFixError` when the engine needs a fix to vLLM
-        that is not in effect.
+        raises for a bad one, AttributeError for a name that it does not have, StartError with the reason
+        where a process of the engine's fails, and, before anything is loaded,
+        `parallel.vllm_plugin.fixes.MissingFixError` when the engine needs a fix to vLLM that is not in
+        effect.
         """
         # Imported here: only a replica needs vLLM, and its import takes seconds.
         with log_handlers.kept_open(logging.getLogger("ray.serve")):
@@ -71,14 +74,21 @@ class VllmServer:
         config = engine_args.create_engine_config(usage_context=usage)
         require(config)
         stats = EngineStats()
-        engine = AsyncLLM.from_vllm_config(
-            config,
-            usage_context=usage,
-            enable_log_requests=engine_args.enable_log_requests,
-            aggregate_engine_logging=engine_args.aggregate_engine_logging,
-            disable_log_stats=engine_args.disable_log_stats,
-            stat_loggers=[stats.logger],
-        )
+        output = Output.from_now_on()
+        try:
+            engine = AsyncLLM.from_vllm_config(
+                config,
+                usage_context=usage,
+                enable_log_requests=engine_args.enable_log_requests,
+                aggregate_engine_logging=engine_args.aggregate_engine_logging,
+                disable_log_stats=engine_args.disable_log_stats,
+                stat_loggers=[stats.logger],
+            )
+        except RuntimeError as error:
+            # vLLM says no more than that a process of the engine's failed; why is in that one's log.
+            if reason := output.first_error():
+                raise StartError(f"the engine did not start: {reason}") from error
+            raise
         try:
             stream_errors.install()
             token_ids.install()

@@ -180,6 +180,39 @@ def test_progress_says_what_an_engine_says(
     assert said[-1].endswith(f"fast: still starting; its engine: {wanted}")
 
 
+TRACEBACK = "Traceback (most recent call last):\n  File x\nStartError: the engine did not start: no room\n"
+NO_PLACE = (
+    "Deployment 'fast' in application 'venturi' has 1 replicas that have taken more than 30s to be "
+    "scheduled. This may be due to waiting for the cluster to auto-scale or for a runtime environment to be "
+    "installed. Resources required for each replica: [{'CPU': 2.0, 'GPU': 1.0}], total resources available: "
+    "{'CPU': 1.0}. Use `ray status` for more details."
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "trouble"),
+    [
+        (TRACEBACK, "StartError: the engine did not start: no room"),
+        (
+            NO_PLACE,
+            "no node has room for a replica: it needs [{'CPU': 2.0, 'GPU': 1.0}], and there is {'CPU': 1.0}",
+        ),
+        ("Upscaling from 0 to 1 replicas.", None),
+    ],
+)
+def test_progress_says_what_holds_it_up(
+    monkeypatch: pytest.MonkeyPatch, free: int, message: str, trouble: str | None
+) -> None:
+    """Once; Ray Serve goes on trying."""
+    said: list[str] = []
+    starting = state("DEPLOYING", fast=["STARTING"])
+    starting["venturi"]["deployments"]["fast"]["message"] = message
+    monkeypatch.setattr(LocalSystem, "applications", lambda self: starting)
+    progress = Progress(system(said, free))
+    assert [progress.is_running() for _ in range(2)] == [False, False]
+    assert [line.split(" s  ")[1] for line in said[1:]] == ([f"fast: {trouble}"] if trouble else [])
+
+
 def test_progress_of_a_failure(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     """An application that failed ends the wait, with what Ray Serve says of it."""
     monkeypatch.setattr(

@@ -1,8 +1,12 @@
-"""What the server around an engine knows of its experts and of its death, without an engine."""
+"""What the server around an engine knows of its experts and of its death, and of one that does not start."""
 
 import asyncio
 import gc
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,10 +16,12 @@ from vllm.v1.engine import EngineCoreOutput
 from vllm.v1.metrics.stats import IterationStats, LoRARequestStates, RequestStateStats
 
 from parallel.vllm_plugin import EXPERT_COUNTER, fixes
+from serve_app.config import PROJECT_ROOT
 from serve_app.engine import demands, response_ids, response_parts, stream_errors, token_ids, turns, vllm
 from serve_app.engine.group import Group
 from serve_app.engine.stats import EngineStats
 from serve_app.engine.vllm import VllmServer
+from serve_app.errors import StartError
 from tests.serve_app.samples import cancel, until
 
 
@@ -158,3 +164,39 @@ def test_what_is_settled_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch)
     count_outputs()
     assert len(read) == 11
     assert gc.get_freeze_count() > 10_000
+
+
+FAILING = """
+import asyncio
+from serve_app.engine.vllm import VllmServer
+from serve_app.errors import StartError
+
+if __name__ == "__main__":
+    asyncio.run(VllmServer.start(MODEL | {"dtype": "float32", "enforce_eager": True, "max_model_len": 1024}))
+"""
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(300)
+def test_why_an_engine_did_not_start(checkpoint: Path, tmp_path: Path) -> None:
+    """A process of vLLM's knows, and logs it; vLLM raises that there is a cause."""
+    model = {"model": str(checkpoint / "target"), "served_model_name": "pocket"}
+    mistral = dict.fromkeys(("tokenizer_mode", "config_format", "load_format"), "mistral")
+    program, log = tmp_path / "failing.py", tmp_path / "log"
+    program.write_text(f"MODEL = {model | mistral}\n{FAILING}")
+    more_than_there_is = {"VLLM_CPU_KVCACHE_SPACE": "90000", "VLLM_MLA_DISABLE": "1"}
+    with log.open("w") as out:
+        ended = subprocess.run(
+            [sys.executable, str(program)],
+            cwd=PROJECT_ROOT,
+            env=os.environ | more_than_there_is | {"PYTHONPATH": str(PROJECT_ROOT)},
+            stdout=out,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=250,
+            check=False,
+        )
+    assert ended.returncode == 1, ended.stderr[-3000:]
+    (said,) = (line for line in ended.stderr.splitlines() if line.startswith(f"{StartError.__module__}."))
+    assert "the engine did not start: ValueError: Available memory" in said
+    assert "90000" in said
