@@ -120,7 +120,7 @@ def context_splits(arguments: Mapping[str, Any]) -> int:
     splits = CONTEXT_SPLITS
     if isinstance(config, Mapping):
         splits = config.get("flash_attn_max_num_splits_for_cuda_graph", CONTEXT_SPLITS)
-    if not isinstance(splits, int) or splits < 1:
+    if type(splits) is not int or splits < 1:
         raise ValueError(
             "engine.attention_config.flash_attn_max_num_splits_for_cuda_graph="
             f"{splits!r} must be a whole number of at least 1"

@@ -48,7 +48,7 @@ class ConfigError(VenturiError, ValueError):
 
 
 class StartError(VenturiError, RuntimeError):
-    """An engine replica did not pass its readiness check."""
+    """An engine did not start, or its replica did not pass the readiness check."""
 
 
 class ReplicaFailed(VenturiError, RuntimeError):

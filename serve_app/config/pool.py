@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from parallel.engine_arguments import NAMES as ENGINE_ARGUMENTS
-from parallel.engine_arguments import SPECULATION_NAMES
+from parallel.engine_arguments import SPECULATION_NAMES, context_splits
 from parallel.hardware import gpu
 from parallel.plan import Device, ParallelPlan
 from parallel.speculation import Adapt
@@ -238,6 +238,7 @@ class Pool(Frozen):
         share = self.engine.get("gpu_memory_utilization", 1)
         if type(share) not in (int, float) or not 0 < share <= 1:
             raise ValueError(f"engine.gpu_memory_utilization={share!r} must be above 0 and at most 1")
+        context_splits(self.engine)  # raises for what is no number of parts
         max_num_seqs, max_num_batched_tokens = (
             self.engine.get(name) for name in ("max_num_seqs", "max_num_batched_tokens")
         )

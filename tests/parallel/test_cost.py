@@ -128,3 +128,26 @@ def test_drafting_is_a_pass_a_token() -> None:
     one, three = (draft_s(ONE, head, 8, 700, k) for k in (1, 3))
     assert three == pytest.approx(3 * one)
     assert one < 0.2 * decode(ONE, 8, 700).total_s
+
+
+@pytest.mark.parametrize("requests", [1, 4])
+def test_a_part_of_a_context_takes_as_long_as_its_kernel(requests: int) -> None:
+    """65,536 tokens in 8 parts, of one request or four: by the profiler's times of a target's layer."""
+    found = json.loads((RESULTS / "kernels-long-8-parts-2026-11-29.json").read_text())
+    (row,) = (row for row in found["rows"] if row["requests"] == requests)
+    of_verifying = max(
+        (one for one in row["kernels"] if "flash::enable_sm90" in one["kernel"]),
+        key=lambda one: float(one["us"]),
+    )
+    layer_us = of_verifying["us"] / of_verifying["calls"]
+    said_us = (
+        1e6 * verify(replace(ONE, context_splits=8), requests, 65_536, 3).cache_s / MISTRAL_SMALL_4.layers
+    )
+    assert said_us == pytest.approx(layer_us, rel=0.02)
+
+
+def test_more_parts_are_read_faster_until_the_memory_is_busy() -> None:
+    """One sequence alone; of many the memory is what takes time, in however many parts."""
+    few, more = (replace(ONE, context_splits=splits) for splits in (8, 32))
+    assert decode(few, 1, 131_072).cache_s == pytest.approx(4 * decode(more, 1, 131_072).cache_s)
+    assert decode(few, 64, 131_072).cache_s == decode(more, 64, 131_072).cache_s

@@ -1,8 +1,20 @@
 """The list of vLLM's engine arguments, held against the vLLM that is installed."""
 
 import dataclasses
+from typing import Any
 
-from parallel.engine_arguments import ENGINE_NAMES, NAMES, SERVER_NAMES, SPECULATION_NAMES
+import pytest
+
+from parallel.engine_arguments import (
+    CONTEXT_SPLITS,
+    ENGINE_NAMES,
+    NAMES,
+    SERVER_NAMES,
+    SPECULATION_NAMES,
+    context_splits,
+)
+
+SPLITS = "flash_attn_max_num_splits_for_cuda_graph"
 
 
 def test_the_list_is_vllms() -> None:
@@ -34,3 +46,19 @@ def test_the_servers_arguments_are_apart() -> None:
     """An argument is the engine's or the server's, never both."""
     assert not ENGINE_NAMES & SERVER_NAMES
     assert NAMES >= ENGINE_NAMES
+
+
+def test_parts_of_a_context_are_vllms() -> None:
+    """By itself as many as vLLM has, and those that are given."""
+    from vllm.config import AttentionConfig
+
+    assert getattr(AttentionConfig(), SPLITS) == CONTEXT_SPLITS
+    assert context_splits({}) == context_splits({"attention_config": {"backend": "x"}}) == CONTEXT_SPLITS
+    assert context_splits({"attention_config": {SPLITS: 8}}) == 8
+
+
+@pytest.mark.parametrize("given", [0, -1, 2.5, "8", True, None])
+def test_a_number_of_parts_is_one(given: Any) -> None:
+    """By its name, with what was given."""
+    with pytest.raises(ValueError, match=rf"attention_config.{SPLITS}={given!r} must be a whole number"):
+        context_splits({"attention_config": {SPLITS: given}})

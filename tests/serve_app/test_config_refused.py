@@ -190,6 +190,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         f"{T}: engine.max_model_len=8192.5 must be a whole number of at least 1",
     ),
     (
+        {f"{T}.engine.attention_config": {"flash_attn_max_num_splits_for_cuda_graph": 0}},
+        f"{T}: engine.attention_config.flash_attn_max_num_splits_for_cuda_graph=0 must be a whole number of "
+        "at least 1",
+    ),
+    (
         {f"{T}.engine.gpu_memory_utilization": 92},
         f"{T}: engine.gpu_memory_utilization=92 must be above 0 and at most 1",
     ),
