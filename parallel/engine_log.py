@@ -14,7 +14,7 @@ _PREFIX = re.compile(r"^(\(\w+ pid=\d+\) ?)*((DEBUG|INFO|WARNING|ERROR) \S+ \S+ 
 """vLLM's: which process, level, time and place."""
 
 _RAISED = re.compile(
-    r"^\(\w+ pid=\d+\) ERROR \S+ \S+ \[[^\]]*\] (\w+(?:\.\w+)*(?:Error|Exception): .+)", re.MULTILINE
+    r"(?:^|[\r\n])\(\w+ pid=\d+\) ERROR \S+ \S+ \[[^\]]*\] (\w+(?:\.\w+)*(?:Error|Exception): [^\r\n]+)"
 )
 """The last line of a traceback that one of the engine's processes logs."""
 

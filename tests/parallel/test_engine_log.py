@@ -53,6 +53,7 @@ FAILED = """\
     [
         (FAILED, "torch.OutOfMemoryError: out of memory"),
         (FAILED.partition("(Worker")[0], ""),
+        ("Loading: 50%\r(Worker pid=8) ERROR 1 2 [a.py:1] KeyError: 'x'\r", "KeyError: 'x'"),
         ("RuntimeError: Engine core initialization failed. See root cause above.\n", ""),
         ("", ""),
     ],
