@@ -5,7 +5,7 @@ from typing import Any
 from parallel.speculation import predicted_times
 from parallel.vllm_plugin import DRAFT_LENGTH, DRAFT_LENGTH_SCHEDULER
 from serve_app.config import Settings
-from serve_app.engine.fit import cost_engine, cost_head
+from serve_app.engine.fit import cost_engine, head_shape
 
 CONTEXT_TOKENS = 2048
 """What the predicted step times are for; measured ones take their place."""
@@ -21,7 +21,7 @@ def draft_length_arguments(settings: Settings, pool_name: str) -> dict[str, Any]
     if engine := cost_engine(settings, pool_name):
         times = predicted_times(
             engine,
-            cost_head(settings, pool_name, engine),
+            head_shape(settings, pool_name, spec),
             max_sequences=pool.places_of_rank,
             context_tokens=CONTEXT_TOKENS,
             max_draft_tokens=spec.max_draft_tokens,

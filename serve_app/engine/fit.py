@@ -12,6 +12,7 @@ from parallel.model_shape import MISTRAL_SMALL_4, ModelShape
 from parallel.params import FILE, Params, read
 from parallel.speed import usual_head
 from serve_app.config import Pool, Settings, resolve
+from serve_app.config.pool import Speculation
 from serve_app.errors import ConfigError
 
 DEFAULT_UTILIZATION = 0.92
@@ -61,7 +62,7 @@ def _fit(settings: Settings, pool_name: str) -> Fit:
         weight_format,
         pool.plan,
         _cache_format(pool, weight_format),
-        head=draft_shape(settings, pool_name),
+        head=head_shape(settings, pool_name, pool.speculation) if pool.speculation else None,
         fp8_output=fp8_output,
         mla=settings.engine_environment(pool_name).get("VLLM_MLA_DISABLE") != "1",
     )
@@ -107,18 +108,10 @@ def cost_engine(settings: Settings, pool_name: str) -> Engine | None:
     )
 
 
-def draft_shape(settings: Settings, pool_name: str) -> ModelShape | None:
-    """Return the shape of the pool's draft head, or None when there is none, or not on this machine."""
-    speculation = settings.pools[pool_name].speculation
-    if speculation is None:
-        return None
+def head_shape(settings: Settings, pool_name: str, speculation: Speculation) -> ModelShape:
+    """Return the shape of the pool's draft head; the usual one where this machine does not have it."""
     found = _checkpoint(f"pools.{pool_name}.speculation.draft", speculation.draft, draft=True)
-    return found.shape if found else None
-
-
-def cost_head(settings: Settings, pool_name: str, engine: Engine) -> ModelShape:
-    """Return the shape of the draft head that the cost model reckons with: the pool's, or the usual one."""
-    return draft_shape(settings, pool_name) or usual_head(engine.shape)
+    return found.shape if found else usual_head(_target(settings).shape)
 
 
 class Checkpoint(NamedTuple):

@@ -2,7 +2,7 @@
 
 from parallel.step_table import StepTable, straight, tabulate
 from serve_app.config import Settings
-from serve_app.engine.fit import cost_engine, cost_head
+from serve_app.engine.fit import cost_engine, head_shape
 from serve_app.engine.upstream.words import ROUTES
 from serve_app.types import PoolSnapshot
 
@@ -52,7 +52,7 @@ def step_tables(settings: Settings) -> dict[str, StepTable]:
         if engine := cost_engine(settings, name):
             most = traits(settings, name).max_num_seqs
             if pool.speculation:
-                head = cost_head(settings, name, engine)
+                head = head_shape(settings, name, pool.speculation)
                 tables[name] = tabulate(engine, most, head, pool.speculation.max_draft_tokens)
             else:
                 tables[name] = tabulate(engine, most)

@@ -9,6 +9,7 @@ import pytest
 from parallel.memory import WeightFormat, kv_bytes_per_token, rank_weight_bytes
 from parallel.model_shape import MISTRAL_SMALL_4, ModelShape
 from parallel.plan import ParallelPlan
+from parallel.speed import usual_head
 from serve_app.config import parse
 from serve_app.engine.fit import Fit, fit
 from serve_app.errors import ConfigError
@@ -44,17 +45,17 @@ def test_the_shape_is_the_checkpoints(checkpoint: Path) -> None:
 
 
 def test_the_draft_is_counted_apart(checkpoint: Path) -> None:
-    """An EAGLE head at hand is counted, one that is not is left out."""
+    """An EAGLE head at hand is counted; for one that is not, the usual one of such a model."""
     path = str(checkpoint / "target")
+    without = fitted({"model.path": path})
     here = fitted({"model.path": path, f"{T}.speculation": {"draft": str(checkpoint / "eagle")}})
     away = fitted({"model.path": path, f"{T}.speculation": {"draft": "/models/not-here"}})
-    assert here.draft == rank_weight_bytes(
-        ModelShape.read(checkpoint / "eagle", draft=True), WeightFormat.BF16, ParallelPlan()
-    )
-    assert away.draft is None
-    of_head = kv_bytes_per_token(ModelShape.read(checkpoint / "eagle", draft=True), ParallelPlan())
-    assert of_head > 0
-    assert here.kv_bytes_per_token == away.kv_bytes_per_token + of_head
+    head = ModelShape.read(checkpoint / "eagle", draft=True)
+    usual = usual_head(ModelShape.read(checkpoint / "target"))
+    for found, shape in ((here, head), (away, usual)):
+        assert found.draft == rank_weight_bytes(shape, WeightFormat.BF16, ParallelPlan())
+        of_head = kv_bytes_per_token(shape, ParallelPlan())
+        assert found.kv_bytes_per_token == without.kv_bytes_per_token + of_head > without.kv_bytes_per_token
 
 
 def test_the_published_shape() -> None:
