@@ -7,7 +7,7 @@ draft head after its first, which are of one token each whatever is verified. No
 graph: vLLM offers those of the next larger size, which may all be of other numbers.
 Upstream symptom (vLLM 0.29.0): with a schedule in which one fewer than `num_speculative_tokens` appears, an
 engine with an EAGLE head ends as it starts (`ZeroDivisionError`). Without one a step that verifies fewer runs
-in pieces, with attention launched between them: 22 to 24 ms on an H200 where a whole graph takes 6 to 14.
+in pieces, with attention launched between them: 22 to 24 ms on an H200 where a whole graph takes 6 to 13.
 No longer needed when: `CudaGraphManager._init_candidates` takes query lengths that it is given.
 """
 
