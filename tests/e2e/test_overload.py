@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.e2e]
 
 PLACES = 64
 """Of the throughput pool in deploy/local.yaml; the latency pool has 8."""
-NUM_NONE, NUM_HIGH = 2 * PLACES + 2, 12
+NUM_NONE, NUM_HIGH = 4 * PLACES, 12
 NUM_TOKENS = 64
 PATIENCE = 1.5
 """Of those in a hurry: how long they wait, in the time that a full pool takes for its answers."""
