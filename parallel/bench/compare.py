@@ -9,9 +9,11 @@ from typing import Any
 
 from parallel.bench.case import Case
 from parallel.cost import FITTED, Efficiency, Engine
+from parallel.engine_arguments import context_splits
 from parallel.hardware import GPUS, Gpu
 from parallel.memory import WeightFormat
 from parallel.model_shape import ModelShape
+from parallel.plan import ParallelPlan
 from parallel.speed import Load, Speculation, Speed, speed
 
 
@@ -41,13 +43,10 @@ class Pair:
 
 def pairs(results: Mapping[str, Any], efficiency: Efficiency = FITTED) -> Iterator[Pair]:
     """Every row of a results file that has a speed; ValueError for a GPU that is not known here."""
-    gpu = measured_gpu(results["machine"]["gpus"])
     work = results["workload"]
     for name, record in results["cases"].items():
         case = Case(**record["case"])
-        params = record["params"]
-        shape = ModelShape.from_params(params)
-        engine = Engine(gpu, shape, weights_of(params), case.plan, efficiency=efficiency)
+        engine = engine_of(results["machine"], record, case.plan, efficiency)
         chunk_tokens = record["arguments"].get("max_num_batched_tokens", Load.chunk_tokens)
         for row in record["rows"]:
             if not row["user_tokens_per_s"]:
@@ -83,9 +82,28 @@ def table(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def engine_of(
+    machine: Mapping[str, Any],
+    record: Mapping[str, Any],
+    plan: ParallelPlan,
+    efficiency: Efficiency = FITTED,
+) -> Engine:
+    """The engine of a record that has its `params` and `arguments`, as the cost model takes it."""
+    return Engine(
+        measured_gpu(machine["gpus"]),
+        ModelShape.from_params(record["params"]),
+        weights_of(record["params"]),
+        plan,
+        context_splits=context_splits(record["arguments"]),
+        efficiency=efficiency,
+    )
+
+
 def weights_of(params: Mapping[str, Any]) -> WeightFormat:
-    """The format of a benchmark's weights."""
-    return WeightFormat.FP8 if "quantization" in params else WeightFormat.BF16
+    """The format of a benchmark's weights: what `dummy` writes, or a checkpoint in BF16 or FP8."""
+    if "quantization" not in params:
+        return WeightFormat.BF16
+    return WeightFormat.FP8 if "qformat_weight" in params["quantization"] else WeightFormat.NVFP4
 
 
 def measured_gpu(found: list[Mapping[str, str]]) -> Gpu:

@@ -7,11 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from parallel.bench.compare import measured_gpu, weights_of
+from parallel.bench.compare import engine_of
 from parallel.bench.verify import by_drafts
-from parallel.cost import Engine, speculative_s
-from parallel.engine_arguments import context_splits
-from parallel.model_shape import ModelShape
+from parallel.cost import speculative_s
 from parallel.plan import ParallelPlan
 from parallel.speed import usual_head
 
@@ -23,8 +21,6 @@ class Step:
     requests: int
     draft_tokens: int
     """Verified of each request."""
-    whole: bool
-    """Whether as many were drafted: before every number had graphs, these steps alone were one on a GPU."""
     measured_ms: float
     predicted_ms: float
 
@@ -36,20 +32,14 @@ class Step:
 
 def steps(results: Mapping[str, Any]) -> Iterator[Step]:
     """Every step of a results file; ValueError for a GPU that is not known here."""
-    shape = ModelShape.from_params(results["params"])
-    engine = Engine(
-        measured_gpu(results["machine"]["gpus"]),
-        shape,
-        weights_of(results["params"]),
-        ParallelPlan(),
-        context_splits=context_splits(results["arguments"]),
-    )
+    engine = engine_of(results["machine"], results, ParallelPlan())
+    head = usual_head(engine.shape)
     drafted = results["arguments"]["speculative_config"]["num_speculative_tokens"]
     for row in results["rows"]:
         requests, draft_tokens = row["requests"], row["draft_tokens"]
         context_tokens = results["prompt_tokens"] + results["steps"] / 2 * row["tokens_a_step"]
-        said_s = speculative_s(engine, usual_head(shape), requests, context_tokens, draft_tokens, drafted)
-        yield Step(requests, draft_tokens, draft_tokens == drafted, row["step_ms"], 1e3 * said_s)
+        said_s = speculative_s(engine, head, requests, context_tokens, draft_tokens, drafted)
+        yield Step(requests, draft_tokens, row["step_ms"], 1e3 * said_s)
 
 
 def table(results: Mapping[str, Any]) -> str:

@@ -67,6 +67,19 @@ def test_gpu(name: str, mib: int, gpu: Gpu) -> None:
     assert pair.predicted == speed(engine, Load(128, 512, 256, 8192))
 
 
+@pytest.mark.parametrize("weights", [WeightFormat.BF16, WeightFormat.FP8, WeightFormat.NVFP4])
+@pytest.mark.parametrize("splits", [8, 32])
+def test_the_engine_is_the_recorded_one(weights: WeightFormat, splits: int) -> None:
+    """Its weights in the format that was written, its contexts read in as many parts."""
+    found = results(Case("tp1"))
+    (record,) = found["cases"].values()
+    record["params"] = dummy.params(MISTRAL_SMALL_4, weights)
+    record["arguments"]["attention_config"] = {"flash_attn_max_num_splits_for_cuda_graph": splits}
+    (pair,) = pairs(found)
+    engine = Engine(H200, MISTRAL_SMALL_4, weights, ParallelPlan(), context_splits=splits)
+    assert pair.predicted == speed(engine, Load(128, 512, 256, 8192))
+
+
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A table, or one line that says what is wrong."""
     file = tmp_path / "bench.json"

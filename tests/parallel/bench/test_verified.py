@@ -19,6 +19,13 @@ def measured(path: Path) -> list[Step]:
     return list(steps(json.loads(path.read_text())))
 
 
+def whole(path: Path, *, are: bool) -> list[Step]:
+    """Steps of an earlier run that were one CUDA graph, since they verify all drafts, or were not."""
+    found = measured(path)
+    drafted = max(one.draft_tokens for one in found)
+    return [one for one in found if (one.draft_tokens == drafted) is are]
+
+
 def test_whole_graphs_are_met() -> None:
     """All 48, from 1 to 128 requests, within 13 %, and but for four within 9 %."""
     found = measured(WHOLE)
@@ -30,18 +37,34 @@ def test_whole_graphs_are_met() -> None:
 
 def test_whole_graphs_of_earlier_runs_are_met() -> None:
     """Those of as many drafts as were proposed, up to 256 requests, within 9 %."""
-    found = [one for path in (IN_PIECES, ONE_DRAFT) for one in measured(path) if one.whole]
+    found = [one for path in (IN_PIECES, ONE_DRAFT) for one in whole(path, are=True)]
     assert len(found) == 17
     assert all(one.error == pytest.approx(0, abs=0.09) for one in found), found
 
 
+def test_pieces_are_met_where_kernels_take_longer_than_launches() -> None:
+    """From 8 requests, and with a draft to verify, within 11 %: but for two that nobody looked into."""
+    pieces = [one for path in (IN_PIECES, ONE_DRAFT) for one in whole(path, are=False)]
+    pieces = [one for one in pieces if one.requests >= 8 and one.draft_tokens]
+    off = [one for one in pieces if abs(one.error) > 0.11]
+    assert len(pieces) == 20
+    assert [(one.requests, one.draft_tokens) for one in off] == [(64, 3), (64, 4)]
+
+
+def test_launches_bound_small_pieces() -> None:
+    """At 1 and 2 requests five drafts in one graph take half of what fewer take in pieces."""
+    for requests in (1, 2):
+        found = {one.draft_tokens: one.measured_ms for one in measured(IN_PIECES) if one.requests == requests}
+        assert all(found[k] > 1.6 * found[5] for k in (1, 2, 3, 4))
+
+
 def test_pieces_take_longer() -> None:
     """At 1 and 2 requests fewer than five drafts took twice as long, until they had graphs."""
-    whole, pieces = (
+    graphs, pieces = (
         {(one.requests, one.draft_tokens): one.measured_ms for one in measured(path)}
         for path in (WHOLE, IN_PIECES)
     )
-    assert all(pieces[n, k] > 1.8 * whole[n, k] for n in (1, 2) for k in range(1, 5))
+    assert all(pieces[n, k] > 1.8 * graphs[n, k] for n in (1, 2) for k in range(1, 5))
 
 
 def test_the_page_shows_it(capsys: pytest.CaptureFixture[str]) -> None:
