@@ -39,11 +39,9 @@ class Efficiency:
     compute: float = 0.36
     """Share of the tensor cores' peak rate."""
     prompt_attention: float = 0.68
-    """Share of the tensor cores' peak rate that attention reaches over the keys of a prompt that is read;
-    fitted on the first token of one prompt of 131,072 tokens."""
+    """The same of attention over a prompt: fitted on the first token of one of 131,072 tokens."""
     split_bytes_per_s: float = 24.6e9
-    """At which one of the parts that a context is read in comes from the cache: the same at 8 parts of
-    65,536 tokens and at 32 of 131,072, by the kernel and by the step."""
+    """Of one of the parts that a context is read in: alike at 8 of 65,536 tokens and 32 of 131,072."""
     link: float = 0.7
     """Share of a link's peak bandwidth; an assumption, no measured step depends much on it."""
     divided_bandwidth: float = 0.9

@@ -10,12 +10,11 @@ MAX_ERROR_CHARS = 600
 MAX_LOG_BYTES = 1 << 20
 """Of what an engine wrote before it failed: more than vLLM writes at a start."""
 
-_PREFIX = re.compile(r"^(\(\w+ pid=\d+\) ?)*((DEBUG|INFO|WARNING|ERROR) \S+ \S+ \[[^\]]*\] )?")
+_PROCESS, _PLACE = r"\(\w+ pid=\d+\) ", r" \S+ \S+ \[[^\]]*\] "
+_PREFIX = re.compile(rf"^({_PROCESS}?)*((DEBUG|INFO|WARNING|ERROR){_PLACE})?")
 """vLLM's: which process, level, time and place."""
 
-_RAISED = re.compile(
-    r"(?:^|[\r\n])\(\w+ pid=\d+\) ERROR \S+ \S+ \[[^\]]*\] (\w+(?:\.\w+)*(?:Error|Exception): [^\r\n]+)"
-)
+_RAISED = re.compile(rf"(?:^|[\r\n]){_PROCESS}ERROR{_PLACE}(\w+(?:\.\w+)*(?:Error|Exception): [^\r\n]+)")
 """The last line of a traceback that one of the engine's processes logs."""
 
 

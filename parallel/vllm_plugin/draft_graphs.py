@@ -43,10 +43,10 @@ def candidates(manager: CudaGraphManager) -> None:
     An engine with fewer places than numbers has graphs for as many of them: the largest, and the smallest.
     """
     config = manager.vllm_config
-    most = config.num_speculative_tokens if config.speculative_config else 0
     if DRAFT_LENGTH not in config.additional_config:
         _candidates_upstream(manager)
         return
+    most = config.num_speculative_tokens
     numbers = [most, *range(most)] if manager.decode_query_len == most + 1 else []
     manager.vllm_config = Scheduled(most, numbers)
     try:

@@ -15,8 +15,8 @@ from parallel.cost import Batch, Engine, step_time
 from parallel.speed import Speculation
 from parallel.step_table import straight
 
-PROBE_TOKENS = PROBE_SEQUENCES = 4096
-"""Where the proportional parts are read off: any batch large enough to fill all dp groups would do."""
+MANY = 4096
+"""Tokens or sequences where proportional parts are read off: any batch that fills all dp groups would do."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,14 @@ def step_times(
     layers = straight({n: _seconds(engine, n, 1) for n in _grid(max(max_tokens, most))})
     head = straight({n: _seconds(engine, 1, n) - one for n in _grid(most)})
     draft: tuple[float, ...] = (0.0,) * max_num_seqs
-    many_s, alone_s = (_context_s(engine, k + 1, number) for number in (PROBE_SEQUENCES, 1))
+    many_s, alone_s = (_context_s(engine, k + 1, number) for number in (MANY, 1))
     if speculation:
         drafting = replace(engine, shape=speculation.head_for(engine.shape))
         draft = straight({n: k * _seconds(drafting, n, n) for n in _grid(max_num_seqs)})
-        many_s += k * _context_s(drafting, 1, PROBE_SEQUENCES)
+        many_s += k * _context_s(drafting, 1, MANY)
         alone_s += k * _context_s(drafting, 1, 1)
-    reading = Batch(PROBE_TOKENS, 1, 1, 1000, prefill=True)
-    pair_s = step_time(engine, reading).cache_s / (PROBE_TOKENS * 1000)
+    reading = Batch(MANY, 1, 1, 1000, prefill=True)
+    pair_s = step_time(engine, reading).cache_s / (MANY * 1000)
     return StepTimes(layers, head, draft, many_s, alone_s, pair_s)
 
 

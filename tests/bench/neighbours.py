@@ -21,6 +21,7 @@ import torch
 
 from parallel.experts import distinct_experts
 from parallel.machine import command_line, machine
+from parallel.model_shape import MISTRAL_SMALL_4
 from parallel.placement.maps import Ints
 from parallel.results_file import write_json
 from parallel.vllm_plugin.simulated_routing import Sticky
@@ -32,8 +33,8 @@ BLOCKS = (2, 4)
 """Tokens that one step verifies of a request."""
 SHUFFLES = 20
 STICKY_TOKENS = 20_000
-NUM_EXPERTS, NUM_CHOSEN = 128, 4
-"""Of both models."""
+NUM_EXPERTS, NUM_CHOSEN = MISTRAL_SMALL_4.experts, MISTRAL_SMALL_4.experts_per_token
+"""Of the pocket model too."""
 
 
 def main() -> None:

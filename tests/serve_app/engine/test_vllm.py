@@ -169,7 +169,6 @@ def test_what_is_settled_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch)
 FAILING = """
 import asyncio
 from serve_app.engine.vllm import VllmServer
-from serve_app.errors import StartError
 
 if __name__ == "__main__":
     asyncio.run(VllmServer.start(MODEL | {"dtype": "float32", "enforce_eager": True, "max_model_len": 1024}))
