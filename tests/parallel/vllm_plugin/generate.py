@@ -4,9 +4,9 @@ Waves are lists of requests: those of one wave run together, and the next wave s
 request has `prompt` (token ids), `num_tokens`, and optionally `rank` (which data-parallel rank serves it) and
 `sampling` (vLLM's parameters; greedy, and exactly as long as asked for, without). The answers hold, wave by
 wave, `tokens`, `logprobs` and `experts` [tokens][layers][active] or null of each request, and why it was
-`refused`, if it was; `counters`, the engine's Prometheus counters summed over ranks; `verify_steps`, wave by
-wave how many steps had how many draft tokens; `chosen`, wave by wave how many tokens of all ranks chose each
-expert [layers][experts]; and `needed`, the names of the fixes its configuration needs.
+`refused`, if it was; wave by wave `counters`, by how much the engine's Prometheus counters rose, summed over
+ranks, `verify_steps`, how many steps had how many draft tokens, and `chosen`, how many tokens of all ranks
+chose each expert [layers][experts]; and `needed`, the names of the fixes its configuration needs.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ class Answers(TypedDict):
     """All answers of one engine."""
 
     waves: list[list[Answer]]
-    counters: dict[str, float]
+    counters: list[dict[str, float]]
     verify_steps: list[dict[str, float]]
     chosen: list[list[list[int]]]
     needed: list[str]
@@ -112,6 +112,13 @@ def verify_steps() -> dict[str, float]:
     }
 
 
+def rises(seen: list[dict[str, float]]) -> list[dict[str, float]]:
+    """By how much each value rose from one reading to the next."""
+    return [
+        {name: num - before.get(name, 0.0) for name, num in after.items()} for before, after in pairwise(seen)
+    ]
+
+
 async def run(job: Job) -> Answers:
     """Start one engine, let it answer wave after wave, and stop it."""
     from vllm.engine.arg_utils import AsyncEngineArgs
@@ -124,20 +131,19 @@ async def run(job: Job) -> Answers:
     engine = AsyncLLM.from_vllm_config(config)
     try:
         require(engine.vllm_config)
-        answered, steps, counts = [], [verify_steps()], [(await read(engine)).counts]
+        answered: list[list[Answer]] = []
+        counted, steps, counts = [counters()], [verify_steps()], [(await read(engine)).counts]
         for number, wave in enumerate(job.waves):
             requests = [answer(engine, f"{number}-{index}", request) for index, request in enumerate(wave)]
             answered.append(list(await asyncio.gather(*requests)))
+            counted.append(counters())
             steps.append(verify_steps())
             counts.append((await read(engine)).counts)
         needed = [fix.name for fix in FIXES if fix.applies(engine.vllm_config)]
-        new_steps = [
-            {k: num - before.get(k, 0.0) for k, num in after.items()} for before, after in pairwise(steps)
-        ]
         return {
             "waves": answered,
-            "counters": counters(),
-            "verify_steps": new_steps,
+            "counters": rises(counted),
+            "verify_steps": rises(steps),
             "chosen": [(after - before).tolist() for before, after in pairwise(counts)],
             "needed": needed,
         }

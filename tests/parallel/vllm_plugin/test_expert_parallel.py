@@ -4,6 +4,7 @@ The reference is one rank without drafts. Everything runs in float32, where the 
 rounding only: tokens must be equal, and log-probabilities within 1e-4.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -195,7 +196,7 @@ def test_drafts_change_nothing_but_the_number_of_steps(
     greedy = [answer["tokens"] for answer in reference["waves"][0]]
     assert [answer["tokens"] for answer in of_drawn] == greedy
     assert {"eagle", "sampling_cpu"} <= set(found["needed"])
-    counters = found["counters"]
+    counters = sum(map(Counter, found["counters"]), Counter[str]())
     acceptance_length = (
         1 + counters["vllm:spec_decode_num_accepted_tokens"] / counters["vllm:spec_decode_num_drafts"]
     )
