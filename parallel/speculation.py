@@ -37,6 +37,9 @@ LEAST_TIMED_STEPS = 4
 LEAST_LOSS = 0.1
 """What a window at another k is charged at least: no estimate is so good that probing is free."""
 
+MOST_CREDIT = 1.0
+"""What a window can be charged at most: all that is ever saved up for one."""
+
 
 @dataclass(frozen=True)
 class Adapt:
@@ -175,8 +178,11 @@ class Estimates:
 
     def gains(self, num_sequences: float) -> list[float]:
         """By k: tokens a second over those at k = 0, with step times as measured, else as predicted."""
-        row = self._measured_s.get(bucket(num_sequences))
-        return gains(self.survival(), row or self._predicted_row(num_sequences))
+        return gains(self.survival(), self.step_s(num_sequences))
+
+    def step_s(self, num_sequences: float) -> Sequence[float]:
+        """By k: seconds of a step, of which only ratios count; as measured, else as predicted."""
+        return self._measured_s.get(bucket(num_sequences)) or self._predicted_row(num_sequences)
 
     def predicted_gains(self, num_sequences: float) -> list[float]:
         """The same with predicted step times alone; acceptance is what was seen."""
@@ -213,12 +219,15 @@ class DraftLength:
         best = worth.index(max(worth))
         if worth[best] > worth[self._held] * (1 + self._adapt.min_gain):
             self._held = best
-        self._credit = min(1.0, self._credit + self._adapt.explore)
+        self._credit = min(MOST_CREDIT, self._credit + self._adapt.explore)
         probed = self.draft_tokens != self._held
         self.draft_tokens = self._held
         others = [k for k in range(len(worth)) if k != self._held]
         other = min(others, key=lambda k: (self._last_ran.get((row, k), 0), -k))
-        loss = max(LEAST_LOSS, 1 - worth[other] / worth[self._held])
+        # In tokens of a window at the k in force: one of longer steps loses for longer.
+        step_s = self._estimates.step_s(window.num_sequences)
+        longer = max(1.0, step_s[other] / step_s[self._held])
+        loss = min(MOST_CREDIT, max(LEAST_LOSS, (1 - worth[other] / worth[self._held]) * longer))
         if not probed and self._credit >= loss:
             self._credit -= loss
             self.draft_tokens = other

@@ -138,6 +138,16 @@ def test_what_slows_every_step_changes_nothing() -> None:
     assert engine.ran[100:].count(3) > 250
 
 
+def test_probes_of_long_steps_are_rare_but_there_are_some() -> None:
+    """No draft is accepted, and each makes a step much longer: looking costs 5 % of the tokens at most."""
+    steep = [1.0, 1.5, 2.1, 2.6]
+    engine = SimulatedEngine(DraftLength(MOST, Adapt(), [steep])).run(40, [0.0] * 3, steep)
+    engine.tokens = engine.seconds = 0.0
+    engine.run(400, [0.0] * 3, steep)
+    assert 0.95 < engine.tokens / engine.seconds < 1
+    assert all(engine.ran[40:].count(k) >= 4 for k in range(MOST + 1))
+
+
 def test_a_small_gain_is_none() -> None:
     """What is worth less than min_gain more than the k in force is not worth a change."""
     almost = [1.0, 1.0, 1.0, 1.04]
