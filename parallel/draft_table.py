@@ -33,7 +33,7 @@ def draft_table(
         max_sequences=max_sequences,
         context_tokens=context_tokens,
         max_draft_tokens=len(survival),
-        drafts_all=True,
+        drafts_all=engine.plan.dp > 1,
     )
     return [gains(survival, row) for row in rows]
 
@@ -43,7 +43,8 @@ def text(engine: Engine, survival: Sequence[float], table: Sequence[Sequence[flo
     lines = [
         f"{engine.gpu.name}, {engine.plan}, {engine.weight_format.value}; drafts accepted up to position "
         f"1, 2, ...: {_listed(survival)}",
-        "tokens a second over those at k = 0, predicted; the head proposes its most tokens at any k",
+        "tokens a second over those at k = 0, predicted; the head proposes "
+        + ("its most tokens at any k" if engine.plan.dp > 1 else "k"),
         "sequences  " + "  ".join(f"k = {k}" for k in range(len(survival) + 1)) + "  best k",
     ]
     for row, worth in enumerate(table):

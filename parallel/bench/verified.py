@@ -31,14 +31,18 @@ class Step:
 
 
 def steps(results: Mapping[str, Any]) -> Iterator[Step]:
-    """Every step of a results file; ValueError for a GPU that is not known here."""
+    """Every step of a results file; ValueError for a GPU that is not known here.
+
+    Files without `passes` are of engines whose head proposed its most tokens in every step.
+    """
     engine = engine_of(results["machine"], results, ParallelPlan())
     head = usual_head(engine.shape)
-    drafted = results["arguments"]["speculative_config"]["num_speculative_tokens"]
+    most = results["arguments"]["speculative_config"]["num_speculative_tokens"]
     for row in results["rows"]:
         requests, draft_tokens = row["requests"], row["draft_tokens"]
         context_tokens = results["prompt_tokens"] + results["steps"] / 2 * row["tokens_a_step"]
-        said_s = speculative_s(engine, head, requests, context_tokens, draft_tokens, drafted)
+        passes = row.get("passes", most)
+        said_s = speculative_s(engine, head, requests, context_tokens, draft_tokens, passes)
         yield Step(requests, draft_tokens, row["step_ms"], 1e3 * said_s)
 
 

@@ -1,12 +1,10 @@
 """How long does a step take, by how many drafts of how many requests it verifies?
 
     python -m parallel verify --layout tp1 --draft-tokens 5 --acceptance 2.6 --out verify.json
-    python -m parallel verify --layout tp1 --draft-tokens 1 --acceptance 1.8 --out verify-one.json
 
-One engine, in this process, has the draft head propose K tokens; of these, 0 to K are verified, as a number
-of steps in a row. vLLM's model runner V2, the one for GPUs, passes K times through the head whatever is
-verified, so that only verification differs within a row; a second run at another K says what a pass costs.
-Each step is one CUDA graph, as it is where k adapts (`vllm_plugin/draft_graphs.py`).
+One engine, in this process, whose draft head proposes up to K tokens: from 0 to K are proposed and verified,
+as a number of steps in a row. Each step is one CUDA graph (`vllm_plugin/draft_graphs.py`) and passes through
+the head as often as it proposes (`draft_passes.py`), as where k adapts.
 """
 
 import argparse
@@ -29,7 +27,8 @@ NEVER = 1_000_000_000
 def timed(engine: Stepped, requests: int, prompt_tokens: int, draft_tokens: int) -> dict[str, Any]:
     """Time steps that verify so many drafts of so many requests. ValueError if there were hardly any.
 
-    `step_ms` is the median of steps of nothing else; `tokens_a_step` is of a request.
+    `step_ms` is the median of steps of nothing else; `tokens_a_step` is of a request; `passes` go through the
+    head, which keeps its cache also where nothing is to be verified.
     """
     engine.scheduler.hold(draft_tokens)
     names = engine.add(requests, prompt_tokens)
@@ -44,6 +43,7 @@ def timed(engine: Stepped, requests: int, prompt_tokens: int, draft_tokens: int)
     return {
         "requests": requests,
         "draft_tokens": draft_tokens,
+        "passes": max(1, draft_tokens),
         "step_ms": 1e3 * seen.step_s,
         "tokens_a_step": 1 + accepted,
     }

@@ -28,6 +28,7 @@ def register() -> None:
     from parallel.vllm_plugin import (
         detokenizer,
         draft_graphs,
+        draft_passes,
         dummy_scales,
         eplb_policy,
         parser_cache,
@@ -38,6 +39,7 @@ def register() -> None:
     parser_cache.install()
     detokenizer.install()
     draft_graphs.install()
+    draft_passes.install()
     sampling_gpu.install()
     vision_import.install()
     # Named, not imported: the classes pull in the whole model stack, which most processes never need.

@@ -12,8 +12,9 @@ shapes and graphs with it. Here k stays for a window of steps, and depends on th
 also takes full graphs from model runner V1 at every k; without one the largest k keeps them. Model runner V2
 has full graphs for every k (`draft_graphs`).
 And "not supported with data parallelism": ranks of unlike k would make unlike numbers of passes through the
-head, and wait for each other for ever; so would one that idles, at k = 0. With dp > 1, and on model runner
-V2, which always does so, the head proposes the full number of tokens: k is only how many are verified.
+head, and wait for each other for ever; so would one that idles, at k = 0. With dp > 1 the head proposes the
+full number of tokens: k is only how many are verified. Model runner V2 by itself always does so
+(`draft_passes`).
 No longer needed when: vLLM chooses k by acceptance and step times.
 """
 
@@ -55,7 +56,9 @@ class Adaptive:
         self._adapt = Adapt(**given["adapt"])
         self._control = DraftLength(this.num_spec_tokens, self._adapt, given.get("predicted_s"))
         self._steps = Steps(this.num_spec_tokens)
-        self._drafts_all = drafts_all(this.vllm_config)
+        self._drafts_all = this.vllm_config.parallel_config.data_parallel_size > 1
+        self._is_v2 = this.vllm_config.use_v2_model_runner
+        self._proposed = this.num_spec_tokens
         self._ended_at = perf_counter()
         this.dynamic_sd_lookup = InForce(self._control)
 
@@ -70,14 +73,23 @@ class Adaptive:
     def _update_after_schedule(self, scheduled: Any) -> None:
         # What the next step verifies is settled in here; what workers draft is read off `scheduled` after.
         cast(Any, super())._update_after_schedule(scheduled)
+        self._proposed = self._to_propose(scheduled.num_spec_tokens_to_schedule)
+        scheduled.num_spec_tokens_to_schedule = self._proposed
+
+    def _to_propose(self, k: int) -> int:
+        """How many drafts the head proposes where k are to be verified."""
         if self._drafts_all:
-            scheduled.num_spec_tokens_to_schedule = cast(Any, self).num_spec_tokens
+            return int(cast(Any, self).num_spec_tokens)
+        return max(1, k) if self._is_v2 else k
 
     def update_draft_token_ids(self, drafts: Any) -> None:
-        """Keep of each request's draft what is to be verified; asynchronous scheduling has done so before."""
-        if self._drafts_all:
-            kept = [draft[: self._control.draft_tokens] for draft in drafts.draft_token_ids]
-            drafts = DraftTokenIds(drafts.req_ids, kept)
+        """Keep of each request's draft what is to be verified; asynchronous scheduling has done so before.
+
+        Model runner V2 returns as many tokens as the head can propose, the last of them of earlier steps.
+        """
+        if self._drafts_all or self._is_v2:
+            most = min(self._proposed, self._control.draft_tokens)
+            drafts = DraftTokenIds(drafts.req_ids, [draft[:most] for draft in drafts.draft_token_ids])
         cast(Any, super()).update_draft_token_ids(drafts)
 
     def make_spec_decoding_stats(
@@ -109,7 +121,7 @@ class Adaptive:
             typical = (
                 num_decoding == num_requests
                 and scheduled.total_num_scheduled_tokens == num_requests * (k + 1)
-                and (self._drafts_all or scheduled.num_spec_tokens_to_schedule == k)
+                and scheduled.num_spec_tokens_to_schedule == self._to_propose(k)
             )
             self._steps.ended(num_decoding, step_s if typical else None)
             if len(self._steps) >= self._adapt.window_steps:
@@ -123,8 +135,3 @@ class SyncAdaptive(Adaptive, Scheduler):
 
 class AsyncAdaptive(Adaptive, AsyncScheduler):
     """The scheduler that plans the next step while one runs."""
-
-
-def drafts_all(vllm_config: Any) -> bool:
-    """Whether the head proposes the full number of tokens whatever k is."""
-    return bool(vllm_config.parallel_config.data_parallel_size > 1 or vllm_config.use_v2_model_runner)

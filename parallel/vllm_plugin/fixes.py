@@ -139,6 +139,7 @@ FIXES = (
         draft_head_is_replaced,
     ),
     saying("draft_graphs", "steps that verify fewer drafts run in pieces", changes_draft_length),
+    saying("draft_passes", "the head proposes drafts that nobody verifies", changes_draft_length),
     saying("sampling_cpu", "answers at a temperature above 0 are noise", speculates_on_cpu),
     Fix(
         "experts_cpu",

@@ -25,7 +25,7 @@ def draft_length_arguments(settings: Settings, pool_name: str) -> dict[str, Any]
             max_sequences=pool.places_of_rank,
             context_tokens=CONTEXT_TOKENS,
             max_draft_tokens=spec.max_draft_tokens,
-            drafts_all=True,  # as vLLM's model runner V2, the one for GPUs, does
+            drafts_all=pool.plan.dp > 1,
         )
         given["predicted_s"] = [[float(f"{seconds:.4g}") for seconds in row] for row in times]
     return {"scheduler_cls": DRAFT_LENGTH_SCHEDULER, "additional_config": {DRAFT_LENGTH: given}}

@@ -10,7 +10,9 @@ from parallel.bench.verified import Step, steps, table
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "tests" / "bench" / "results"
-WHOLE, IN_PIECES, ONE_DRAFT = (FOLDER / f"verify-{name}2026-11-29.json" for name in ("", "five-", "one-"))
+AS_WANTED, WHOLE, IN_PIECES, ONE_DRAFT = (
+    FOLDER / f"verify-{name}2026-11-29.json" for name in ("passes-", "", "five-", "one-")
+)
 PAGE = (ROOT / "parallel" / "README.md").read_text()
 
 
@@ -24,6 +26,25 @@ def whole(path: Path, *, are: bool) -> list[Step]:
     found = measured(path)
     drafted = max(one.draft_tokens for one in found)
     return [one for one in found if (one.draft_tokens == drafted) is are]
+
+
+def test_steps_that_pass_as_often_as_wanted_are_met() -> None:
+    """All 48, from 1 to 128 requests, within 9 %."""
+    found = measured(AS_WANTED)
+    assert len(found) == 48
+    assert all(one.error == pytest.approx(0, abs=0.09) for one in found), found
+
+
+def test_a_pass_through_the_head_costs_less_than_is_predicted() -> None:
+    """At least half of it: steps of fewer than four drafts beside those that all passed five times."""
+    wanted, all_five = (
+        {(one.requests, one.draft_tokens): one for one in measured(path) if one.draft_tokens < 4}
+        for path in (AS_WANTED, WHOLE)
+    )
+    for key, step in wanted.items():
+        spared_ms = all_five[key].measured_ms - step.measured_ms
+        predicted_ms = all_five[key].predicted_ms - step.predicted_ms
+        assert 0.5 * predicted_ms < spared_ms < 1.05 * predicted_ms, key
 
 
 def test_whole_graphs_are_met() -> None:
@@ -69,7 +90,7 @@ def test_pieces_take_longer() -> None:
 
 def test_the_page_shows_it(capsys: pytest.CaptureFixture[str]) -> None:
     """As the command prints it."""
-    assert main(["compare", str(WHOLE)]) == 0
-    shown = table(json.loads(WHOLE.read_text()))
+    assert main(["compare", str(AS_WANTED)]) == 0
+    shown = table(json.loads(AS_WANTED.read_text()))
     assert capsys.readouterr().out.strip() == shown
     assert shown in PAGE

@@ -70,6 +70,7 @@ def test_steps_of_nothing_else_count() -> None:
     assert timed(cast(Stepped, engine), 4, 512, 2) == {
         "requests": 4,
         "draft_tokens": 2,
+        "passes": 2,
         "step_ms": 8.0,
         "tokens_a_step": 1.75,
     }

@@ -117,16 +117,28 @@ def test_k_changes_after_a_window_of_steps_that_decode() -> None:
     assert under.verified_next == 0
 
 
-@pytest.mark.parametrize("changes", [{"dp": 2}, {"v2": True}])
-def test_with_ranks_that_wait_for_each_other_all_is_drafted(changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize("v2", [False, True])
+def test_with_ranks_that_wait_for_each_other_all_is_drafted(v2: bool) -> None:
     """Workers propose the full number, and the next step verifies k of them."""
-    under = Under(config(**changes))
+    under = Under(config(dp=2, v2=v2))
     for _ in range(4):
         step(under)
     assert step(under).num_spec_tokens_to_schedule == MOST
     assert under.verified_next == 0
     under.update_draft_token_ids(DraftTokenIds(["a", "b"], [[1, 2, 3], [4, 5]]))
     assert under.drafts == DraftTokenIds(["a", "b"], [[], []])
+
+
+def test_on_gpus_the_head_proposes_k_but_one_at_least(timed: list[float | None]) -> None:
+    """None would mean all to vLLM's warm-up. Of what comes back, what was proposed and is wanted is kept."""
+    under = Under(config(v2=True))
+    assert [step(under).num_spec_tokens_to_schedule for _ in range(6)] == [3, 3, 3, 3, 1, 1]
+    assert under.verified_next == 0
+    assert timed == [1.0] * 6
+    for k, kept in ((0, []), (1, [1]), (3, [1])):
+        under.hold(k)
+        under.update_draft_token_ids(DraftTokenIds(["a"], [[1, 2, 3]]))
+        assert under.drafts == DraftTokenIds(["a"], [kept])
 
 
 def test_alone_the_head_proposes_k_and_all_is_verified() -> None:

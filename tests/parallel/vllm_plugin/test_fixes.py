@@ -45,7 +45,10 @@ def config(
         (config(method="ngram"), ["parser_cache", "detokenizer", "sampling_gpu", "sampling_cpu"]),
         (config(method="eagle"), ["parser_cache", "detokenizer", "sampling_gpu", "eagle", "sampling_cpu"]),
         (config(adapts=True), ["parser_cache", "detokenizer", "sampling_gpu"]),
-        (config(adapts=True, v2=True), ["parser_cache", "detokenizer", "sampling_gpu", "draft_graphs"]),
+        (
+            config(adapts=True, v2=True),
+            ["parser_cache", "detokenizer", "sampling_gpu", "draft_graphs", "draft_passes"],
+        ),
         (config(load_format="dummy"), ["parser_cache", "detokenizer", "sampling_gpu", "dummy_scales"]),
         (config(vision=True), ["parser_cache", "detokenizer", "sampling_gpu", "vision_import"]),
         (
