@@ -1,4 +1,4 @@
-"""Which tables do README.md beside this file and the project's show? Those that the results say.
+"""Which tables do README.md beside this file, the project's and parallel's show? Those that the results say.
 
 python -m tests.bench.report
 """
@@ -52,6 +52,23 @@ PLACES = {
 }
 """The servers of `places`: their names in the results, and their labels."""
 
+ADAPTING = {
+    "no draft head": ("served-h200-ray-llm-chat-2026-11-29", "Venturi, throughput pool"),
+    "1.6: three always": (
+        "served-h200-adapt-2026-11-29",
+        "Venturi, latency pool, an acceptance length of 1.6",
+    ),
+    "adapts": ("served-h200-adapt-2026-11-29", "Venturi, latency pool that adapts, accepted alike, 1.6"),
+    "adapts, first ones first": (
+        "served-h200-adapt-2026-11-29",
+        "Venturi, latency pool that adapts, an acceptance length of 1.6",
+    ),
+    "2.6: three always": ("served-h200-adapt-2026-11-29", "Venturi, latency pool"),
+    "adapts ": ("served-h200-adapt-2026-11-29", "Venturi, latency pool that adapts, accepted alike, 2.6"),
+    "adapts, first ones first ": ("served-h200-adapt-2026-11-29", "Venturi, latency pool that adapts"),
+}
+"""The columns of `adapting`: a results file, and its server."""
+
 VARIANTS = {
     "venturi": "Serve's own proxy",
     "venturi-haproxy": "HAProxy",
@@ -87,6 +104,22 @@ def _by_requests(case: Mapping[str, Any]) -> dict[int, str]:
     return {
         row["requests"]: f"{row['user_tokens_per_s']:.1f} / {row['total_tokens_per_s']:.0f}"
         for row in case["rows"]
+    }
+
+
+def adapting() -> str:
+    """A latency pool that drafts three tokens always, or as many as pay: tokens a second of a user."""
+    columns = [_by_clients(read(file)["servers"][server]) for file, server in ADAPTING.values()]
+    numbers = sorted(columns[-1])
+    rows = ((str(number), *(column.get(number, "") for column in columns)) for number in numbers)
+    return _table(("clients", *(heading.strip() for heading in ADAPTING)), rows, num_left=0)
+
+
+def _by_clients(server: Mapping[str, Any]) -> dict[int, str]:
+    return {
+        row["load"]["concurrency"]: f"{1 / row['found']['per_token_s']['p50']:.1f}"
+        for row in server["loads"]
+        if row["load"]["tokens"] is None
     }
 
 
@@ -202,6 +235,8 @@ def tables() -> dict[str, str]:
         "one GPU over HTTP, the pools one by one": table(read("served-2026-11-28T112029Z")),
         "one GPU over HTTP, all loads of the pool that drafts": table(read("served-h200-venturi-2026-11-29")),
         "layouts over two GPUs": layouts(),
+        "a pool that adapts": adapting(),
+        "ray.serve.llm in chat": table(read("served-h200-ray-llm-chat-2026-11-29")),
         "requests of both efforts over two GPUs": streams(),
         "many places": places(),
         "beside vLLM's own server": overhead("overhead-2026-11-25T124007Z", VARIANTS, with_ttft=True),

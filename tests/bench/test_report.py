@@ -1,4 +1,4 @@
-"""The tables of README.md beside this file, and of the project's, are what the results say."""
+"""The tables of README.md beside this file, of the project's and of the cost model's are what the results say."""
 
 from pathlib import Path
 
@@ -7,7 +7,8 @@ import pytest
 from serve_app.config import PROJECT_ROOT
 from tests.bench import report
 
-PAGES = "\n".join((folder / "README.md").read_text() for folder in (Path(__file__).parent, PROJECT_ROOT))
+FOLDERS = (Path(__file__).parent, PROJECT_ROOT, PROJECT_ROOT / "parallel")
+PAGES = "\n".join((folder / "README.md").read_text() for folder in FOLDERS)
 TABLES = report.tables()
 
 
