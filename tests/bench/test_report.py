@@ -1,4 +1,4 @@
-"""The tables of README.md beside this file, of the project's and of the cost model's are what the results say."""
+"""The tables of README.md beside this file, of the project's and of parallel's are what the results say."""
 
 from pathlib import Path
 
