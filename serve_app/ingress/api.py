@@ -98,7 +98,9 @@ def make_app(
         refresh.cancel()
         await traces.close()
 
-    app = FastAPI(title="Venturi", lifespan=lifespan, openapi_url=None)
+    # A redirect to a path without its slash would name the scheme as seen here, and clients follow it with
+    # their key: behind whatever ends TLS, in clear.
+    app = FastAPI(title="Venturi", lifespan=lifespan, openapi_url=None, redirect_slashes=False)
     edge = Edge(router, model, limits, metrics, Images(limits.images, metrics), today)
     decisions = Decisions()
     app.add_middleware(
@@ -180,10 +182,10 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
     images = parts.find(said)
     num_text_bytes = len(body) - sum(len(image.url) for image in images)
     request.state.effort = applied
-    admission.begin(applied, num_text_bytes)
+    samples, targets = dialect.generates and dialect is not CHAT_RENDER, edge.router.targets(applied)
+    admission.begin(applied, num_text_bytes if samples else 0)
     usage = Usage(estimated_tokens(num_text_bytes))
     asks_for_usage = is_silent(dialect, parsed)
-    samples, targets = dialect.generates and dialect is not CHAT_RENDER, edge.router.targets(applied)
     seen = Observation(edge.metrics, admission.tenant, applied, targets, samples, started, usage)
     request.state.observation = seen
 
@@ -217,6 +219,7 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
     if answer.head.is_event_stream:
         if refused := dialect.shape.refusal(answer.opening):
             answer.release()
+            admission.charge(0)
             seen.ended(Outcome.of(refused[0]))
             return Response(refused[1], refused[0], headers | {"content-type": "application/json"})
 
@@ -229,7 +232,7 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
         events = seen.followed(events, admission.charge)
         if asks_for_usage:
             events = hidden(events)
-        return streaming.Stream(answer, events, answer.head.status, headers)
+        return streaming.Stream(answer, events, answer.head.status, headers, deadline_s)
     try:
         content = await streaming.unless_gone(request, streaming.whole(answer, deadline_s))
     except ApiError:
@@ -238,9 +241,10 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
     if content is None:
         seen.ended(Outcome.ABANDONED)
         return Response(status_code=499)
-    admission.charge(usage.read(content))
+    used, failed = usage.read(content), answer.head.status >= 400
+    admission.charge(used if samples and not failed else 0)
     seen.ended(Outcome.of(answer.head.status))
-    if answer.head.status >= 400:
+    if failed:
         content = dialect.shape.engines(answer.head.status, content)
     return Response(content, answer.head.status, headers)
 

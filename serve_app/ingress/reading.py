@@ -30,6 +30,14 @@ def understood(
     if not isinstance(stream := parsed.get("stream"), bool | None):
         # vLLM would take 1 and "yes" for true: a stream that nobody here knows to be one.
         raise InvalidRequest(f"stream must be true or false, not {stream!r:.80}", param="stream")
+    options = parsed.get("stream_options")
+    asks = options.get("include_usage") if isinstance(options, Mapping) else None
+    if not isinstance(asks, bool | None):
+        # So would it read "no" as false, and send no figures.
+        raise InvalidRequest(
+            f"stream_options.include_usage must be true or false, not {asks!r:.80}",
+            param="stream_options.include_usage",
+        )
     unsupported.check(dialect, parsed)
     names = limits.efforts.of(dialect.name)
     applied = effort.applied(dialect, parsed, header, names, model.default_effort)

@@ -1,6 +1,7 @@
 """How does an answer travel to the client, and what does the client see when it breaks?"""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Protocol, TypeVar
 
@@ -11,7 +12,12 @@ from starlette.types import Receive, Scope, Send
 from serve_app.errors import AnswerTimeout, ApiError
 from serve_app.ingress.shapes import Shape
 
+logger = logging.getLogger("ray.serve")
+
 T = TypeVar("T")
+
+UNREAD_PATIENCE_S = 1.0
+"""How much longer than the answer may take its client may take to read what has been sent of it."""
 
 
 class Body(Protocol):
@@ -61,19 +67,28 @@ async def events(
 class Stream(StreamingResponse):
     """`events` as a response that releases the answer however sending ends, also before the first byte.
 
-    The generator alone cannot: when the head cannot be sent, it is never started, and has no `finally`.
+    The generator alone cannot: when the head cannot be sent, it is never started, and has no `finally`; and
+    while a client reads nothing, it is not asked, and does not see that `deadline_s` has passed.
     """
 
     def __init__(
-        self, answer: Body, events: AsyncIterator[bytes], status: int, headers: Mapping[str, str]
+        self,
+        answer: Body,
+        events: AsyncIterator[bytes],
+        status: int,
+        headers: Mapping[str, str],
+        deadline_s: float,
     ) -> None:
         super().__init__(events, status, headers)
-        self._answer = answer
+        self._answer, self._deadline_s = answer, deadline_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream."""
         try:
-            await super().__call__(scope, receive, send)
+            async with asyncio.timeout_at(self._deadline_s + UNREAD_PATIENCE_S):
+                await super().__call__(scope, receive, send)
+        except TimeoutError:
+            logger.warning("a client did not read its stream within ingress.request_timeout_s")
         finally:
             self._answer.release()
 

@@ -21,9 +21,9 @@ SILENT = (CHAT.path, COMPLETIONS.path)
 class Usage:
     """The tokens of one request; `num_prompt_tokens` is an estimate.
 
-    An answer says what it used at its end, `SILENT` streams if they are asked to: until then each event
-    counts as one token, though it may have several. `told` has what the answer said, by kind: input, output,
-    reasoning, which is a part of output.
+    An answer says what it used at its end, `SILENT` streams if they are asked to, and those of messages say
+    0 at their beginning: until then each event counts as one token, though it may have several. `told` has
+    what the answer said, by kind: input, output, reasoning, which is a part of output.
     """
 
     def __init__(self, num_prompt_tokens: int) -> None:
@@ -36,7 +36,7 @@ class Usage:
         self._num_events += chunk.count(EVENT)
         if HINT in chunk:
             self.told |= {KINDS.get(k) or k.decode(): int(number) for k, number in FIGURE.findall(chunk)}
-        return self.told.get("input", self._num_prompt_tokens) + self.told.get("output", self._num_events)
+        return self.told.get("input", self._num_prompt_tokens) + (self.told.get("output") or self._num_events)
 
 
 def is_silent(dialect: Dialect, body: Body) -> bool:

@@ -147,6 +147,10 @@ async def test_a_stream_that_opens_with_a_refusal() -> None:
         ({"json": body(stream=1)}, (400, "invalid_value", "stream")),
         ({"json": body(stream="true")}, (400, "invalid_value", "stream")),
         (
+            {"json": body(stream=True, stream_options={"include_usage": "no"})},
+            (400, "invalid_value", "stream_options.include_usage"),
+        ),
+        (
             {"headers": [("x-reasoning-effort", "none"), ("x-reasoning-effort", "high")]},
             (400, "invalid_value", "x-reasoning-effort"),
         ),
@@ -210,6 +214,8 @@ async def test_a_servers_mistake(
     [
         ("GET", "/v1/nothing", 404, "unknown_url", "GET /v1/nothing: Not Found"),
         ("POST", "/", 404, "unknown_url", "POST /: Not Found"),
+        ("GET", "/metrics/", 404, "unknown_url", "GET /metrics/: Not Found"),
+        ("POST", f"{CHAT}/", 404, "unknown_url", f"POST {CHAT}/: Not Found"),
         ("GET", CHAT, 405, "method_not_supported", f"GET {CHAT}: Method Not Allowed"),
     ],
 )

@@ -32,7 +32,7 @@ async def answers(
     keys.write_text(f'tenants: [{{name: one, keys: ["{key_hash(b"vk-one")}"]{limit}}}]')
     limits = Ingress.model_validate({"auth": {"keys_file": str(keys)}})
     parts = system({"t1": script})
-    asked = body(stream=True, **fields)
+    asked = body(**{"stream": True} | fields)
     async with client(api(parts, limits=limits)) as http:
         headers = {"authorization": "Bearer vk-one"}
         return parts, [await http.post(CHAT, json=asked, headers=headers) for _ in range(2)]
@@ -59,6 +59,35 @@ async def test_what_nobody_answers_costs_no_tokens(tmp_path: Path) -> None:
     _, refused = await answers(tmp_path, ", tokens_per_min: 1000", (PoolBusy("full"),))
     assert [answer.status_code for answer in refused] == [503, 503]
     assert [answer.headers["x-ratelimit-remaining-tokens"] for answer in refused] == ["1000", "1000"]
+
+
+REFUSED = b'{"error":{"message":"too long","type":"BadRequestError","param":null,"code":400}}'
+
+
+@pytest.mark.parametrize(
+    ("script", "stream"),
+    [
+        ((head("t1", status=400), REFUSED), False),
+        ((head("t1", SSE), b"data: " + REFUSED + b"\n\n"), True),
+    ],
+    ids=["whole", "stream"],
+)
+async def test_what_the_engine_refuses_costs_no_tokens(
+    tmp_path: Path, script: tuple[Step, ...], stream: bool
+) -> None:
+    """A prompt that is too long does not use up what others of the tenant may ask."""
+    _, refused = await answers(
+        tmp_path,
+        ", tokens_per_min: 1000",
+        script,
+        stream=stream,
+        messages=[{"role": "user", "content": "x" * 3000}],
+    )
+    assert [answer.status_code for answer in refused] == [400, 400]
+    assert (
+        refused[1].headers["x-ratelimit-remaining-tokens"]
+        == refused[0].headers["x-ratelimit-remaining-tokens"]
+    )
 
 
 @pytest.mark.parametrize("limit", ["", ", tokens_per_min: 1000"], ids=["no limit", "limit"])

@@ -55,6 +55,24 @@ async def test_a_complete_stream() -> None:
     assert (answer.num_releases, errors) == (1, [])
 
 
+async def test_a_client_that_reads_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """What it holds is free again soon after the answer's time is over, and the log says why."""
+    answer = Answer(*PARTS)
+    events = streaming.events(answer, in_s(0.05), lambda _: None)
+    stream = streaming.Stream(answer, events, 200, {}, in_s(0.05) - streaming.UNREAD_PATIENCE_S)
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()  # as a server that has sent all that a connection takes
+
+    await asyncio.wait_for(stream({"type": "http", "asgi": {}}, receive, send), 5)
+    assert answer.num_releases >= 1
+    assert "did not read its stream" in caplog.text
+
+
 async def test_broken_responses_go_on_counting() -> None:
     """The Responses API numbers its events: the error has the number after the last one that was sent."""
     answer = Answer(

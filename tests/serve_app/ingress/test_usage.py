@@ -32,9 +32,25 @@ from serve_app.ingress.usage import Usage, asked, hidden, is_silent
             ],
             12,
         ),
+        (
+            [
+                b'data: {"message": {"usage": {"input_tokens": 7, "output_tokens": 0}}}\n\n',
+                b'data: {"delta": "a"}\n\ndata: {"delta": "b"}\n\n',
+            ],
+            10,
+        ),
         ([b'{"content": "say \\"total_tokens\\": 9999"}'], 100),
     ],
-    ids=["chat", "responses", "messages", "silent stream", "stream with usage", "messages stream", "quoted"],
+    ids=[
+        "chat",
+        "responses",
+        "messages",
+        "silent stream",
+        "stream with usage",
+        "messages stream",
+        "messages stream that is left",
+        "quoted",
+    ],
 )
 def test_the_tokens_of_an_answer(chunks: list[bytes], wanted: int) -> None:
     """The answer's own figures where it has any; else the estimated prompt and one token an event."""
