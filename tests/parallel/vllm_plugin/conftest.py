@@ -76,6 +76,12 @@ def engine(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Engine
     return answers
 
 
+@pytest.fixture(scope="session")
+def draft_head(checkpoint: Path) -> dict[str, Any]:
+    """VLLM's argument `speculative_config` for the pocket model's draft head."""
+    return {"method": "eagle", "model": str(checkpoint / "eagle"), "num_speculative_tokens": 3}
+
+
 def environment(engine_args: dict[str, Any]) -> dict[str, str]:
     """What vLLM reads from the environment for an engine with these arguments; nothing, with a GPU."""
     if torch.cuda.is_available():

@@ -26,8 +26,6 @@ pytestmark = pytest.mark.engine
 Engine = Callable[..., Any]
 Waves = list[list[dict[str, Any]]]
 
-NUM_DRAFT_TOKENS = 3
-
 
 @cache
 def prompts() -> list[list[int]]:
@@ -169,18 +167,13 @@ def test_both_kinds_of_ranks_with_experts_apart(engine: Engine, reference: Any) 
 
 
 def test_drafts_change_nothing_but_the_number_of_steps(
-    engine: Engine, checkpoint: Path, reference: Any
+    engine: Engine, draft_head: dict[str, Any], reference: Any
 ) -> None:
     """With the draft head answers stay; some drafts are accepted, and some are not.
 
     Drawn at a temperature of almost 0, the tokens are the greedy ones too: the temperature arrives. What
     would not hold beside drafts is refused.
     """
-    draft = {
-        "method": "eagle",
-        "model": str(checkpoint / "eagle"),
-        "num_speculative_tokens": NUM_DRAFT_TOKENS,
-    }
     drawn = [request | {"sampling": {"temperature": 1e-4}} for request in waves()[0]]
     asked: list[dict[str, Any]] = [
         {"logit_bias": {5: 1.0}},
@@ -188,7 +181,7 @@ def test_drafts_change_nothing_but_the_number_of_steps(
         {"allowed_token_ids": [5]},
     ]
     biased = [waves()[1][0] | {"sampling": sampling} for sampling in asked]
-    found = engine([*waves(), drawn, biased], speculative_config=draft)
+    found = engine([*waves(), drawn, biased], speculative_config=draft_head)
     *same, of_drawn, of_biased = found["waves"]
     for sampling, answer in zip(asked, of_biased, strict=True):
         assert next(iter(sampling)) in answer["refused"]
@@ -200,30 +193,27 @@ def test_drafts_change_nothing_but_the_number_of_steps(
     acceptance_length = (
         1 + counters["vllm:spec_decode_num_accepted_tokens"] / counters["vllm:spec_decode_num_drafts"]
     )
-    assert 1.2 < acceptance_length < 1 + NUM_DRAFT_TOKENS
+    assert 1.2 < acceptance_length < 1 + draft_head["num_speculative_tokens"]
 
 
 def test_draft_length_follows_the_text_and_changes_no_answer(
-    engine: Engine, checkpoint: Path, alone: Any
+    engine: Engine, draft_head: dict[str, Any], alone: Any
 ) -> None:
     """At every number of draft tokens the answers are those without; the text decides which is in force."""
-    draft = {
-        "method": "eagle",
-        "model": str(checkpoint / "eagle"),
-        "num_speculative_tokens": NUM_DRAFT_TOKENS,
-    }
     # Windows too short to time steps in, so that k depends on the text alone, and not on the machine.
     adapt = {"window_steps": LEAST_TIMED_STEPS - 1, "explore": 0.05}
     found = engine(
         [*[questions()] * 3, *[noise()] * 6, *[questions()] * 8],
-        speculative_config=draft,
+        speculative_config=draft_head,
         scheduler_cls=DRAFT_LENGTH_SCHEDULER,
         additional_config={DRAFT_LENGTH: {"adapt": adapt}},
     )
     *_, to_questions, to_noise = alone["waves"]
     assert_same_answers(found, {"waves": [*[to_questions] * 3, *[to_noise] * 6, *[to_questions] * 8]})
     steps = found["verify_steps"]
-    assert all(sum(wave.get(str(k), 0) for wave in steps) for k in range(NUM_DRAFT_TOKENS + 1))
+    assert all(
+        sum(wave.get(str(k), 0) for wave in steps) for k in range(draft_head["num_speculative_tokens"] + 1)
+    )
     at_most_one = [
         sum(wave.get(k, 0) for wave in part for k in "01") / sum(sum(wave.values()) for wave in part)
         for part in (steps[:3], steps[6:9], steps[-3:])

@@ -61,9 +61,8 @@ def wave(prompts: list[list[int]], sampling: dict[str, Any]) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def start(engine: Callable[..., Any], checkpoint: Path) -> Callable[..., Any]:
+def start(engine: Callable[..., Any], draft_head: dict[str, Any]) -> Callable[..., Any]:
     """Call with waves, whether there is a draft head, and further engine arguments; gives the answers."""
-    draft = {"method": "eagle", "model": str(checkpoint / "eagle"), "num_speculative_tokens": 3}
 
     def answers(waves: list[Any], *, drafts: bool, **more: Any) -> Any:
         return engine(
@@ -75,7 +74,7 @@ def start(engine: Callable[..., Any], checkpoint: Path) -> Callable[..., Any]:
             mm_encoder_attn_backend="TORCH_SDPA",
             moe_backend="triton",
             gpu_memory_utilization=0.2,
-            **({"speculative_config": draft} if drafts else {}),
+            **({"speculative_config": draft_head} if drafts else {}),
             **more,
         )
 
