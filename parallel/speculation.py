@@ -28,6 +28,9 @@ ASSUMED_ACCEPTANCE = 0.7
 ASSUMED_DRAFTS = 2.0
 """As many drafts does what is assumed of a position weigh."""
 
+UNTRIED_DRAFTS = 16
+"""A position that a window tried no draft of is forgotten as by so many, if there were as many first ones."""
+
 UNKNOWN_DRAFT_COST = 0.25
 """Share of a step that a draft token is taken to cost on a device that is not known."""
 
@@ -152,8 +155,9 @@ class Estimates:
 
     def learn(self, window: Window) -> None:
         """Take in what was seen: the more drafts, the less of what was seen before is kept."""
-        kept = self._memory_drafts / (self._memory_drafts + window.tried[0])
+        slowly = min(window.tried[0], UNTRIED_DRAFTS)
         for position, (tried, accepted) in enumerate(zip(window.tried, window.accepted, strict=True)):
+            kept = self._memory_drafts / (self._memory_drafts + max(tried, slowly))
             self._tried[position] = kept * self._tried[position] + tried
             self._accepted[position] = kept * self._accepted[position] + accepted
         before, self._before = self._before, window

@@ -14,7 +14,7 @@ has full graphs for every k (`draft_graphs`).
 And "not supported with data parallelism": ranks of unlike k would make unlike numbers of passes through the
 head, and wait for each other for ever; so would one that idles, at k = 0. With dp > 1 the head proposes the
 full number of tokens: k is only how many are verified. Model runner V2 by itself always does so
-(`draft_passes`).
+(`draft_passes`). There ranks of unlike k have no CUDA graph either, so that the configuration refuses both.
 No longer needed when: vLLM chooses k by acceptance and step times.
 """
 
@@ -113,7 +113,9 @@ class Adaptive:
         now = perf_counter()
         step_s, self._ended_at = now - self._ended_at, now
         num_requests = len(scheduled.num_scheduled_tokens)
-        num_decoding = num_requests - len(scheduled.scheduled_new_reqs)
+        num_reading = len(scheduled.scheduled_new_reqs)  # their prompts, others the rest of theirs
+        num_reading += scheduled.scheduled_cached_reqs.num_output_tokens.count(0)
+        num_decoding = num_requests - num_reading
         if num_decoding:
             k = self._control.draft_tokens
             # Nothing but verification at k, and drafting for the same k. What decodes was there the step

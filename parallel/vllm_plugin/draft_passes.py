@@ -2,7 +2,9 @@
 
 Reason: vLLM's model runner V2 has the head propose `num_speculative_tokens` in every step. The scheduler says
 how many it wants (`num_spec_tokens_to_schedule`), which runner V1 heeds, and V2 does not.
-Upstream symptom (vLLM 0.29.0): no error; drafts that nobody verifies take as long as those that count.
+Upstream symptom (vLLM 0.29.0): no error; drafts that nobody verifies take as long as those that count. Where
+the attention of the head allows it (TRITON_MLA), all passes are one CUDA graph, which cannot be cut short:
+there they become one graph each, as they are elsewhere.
 No longer needed when: `AutoRegressiveSpeculator` reads `num_spec_tokens_to_schedule`.
 """
 
@@ -15,6 +17,7 @@ from vllm.v1.worker.gpu.spec_decode.autoregressive.speculator import AutoRegress
 from parallel.vllm_plugin import DRAFT_LENGTH
 
 _execute_upstream: Callable[..., Any] = GPUModelRunner.execute_model
+_configure_upstream: Callable[[Any], None] = AutoRegressiveSpeculator._configure_fused_multi_step_decode
 _decode_upstream: Callable[..., None] = AutoRegressiveSpeculator._multi_step_decode
 
 
@@ -28,6 +31,13 @@ def execute_model(self: Any, scheduled: Any, *args: Any, **kwargs: Any) -> Any:
     return _execute_upstream(self, scheduled, *args, **kwargs)
 
 
+def configure(self: Any) -> None:
+    """Decide as upstream does whether all passes are one graph; not where their number changes."""
+    _configure_upstream(self)
+    if DRAFT_LENGTH in self.vllm_config.additional_config:
+        self.use_fused_multi_step_decode = False
+
+
 def multi_step_decode(self: Any, *args: Any, **kwargs: Any) -> None:
     """Pass as often as drafts are wanted; the first pass, which keeps the head's cache, has been."""
     most = self.num_speculative_steps
@@ -39,9 +49,10 @@ def multi_step_decode(self: Any, *args: Any, **kwargs: Any) -> None:
 
 
 def in_effect() -> bool:
-    """Whether both are ours."""
+    """Whether all three are ours."""
     return bool(
         GPUModelRunner.execute_model is execute_model
+        and AutoRegressiveSpeculator._configure_fused_multi_step_decode is configure
         and AutoRegressiveSpeculator._multi_step_decode is multi_step_decode
     )
 
@@ -49,4 +60,5 @@ def in_effect() -> bool:
 def install() -> None:
     """Let every runner of this kind do so."""
     GPUModelRunner.execute_model = execute_model
+    AutoRegressiveSpeculator._configure_fused_multi_step_decode = configure
     AutoRegressiveSpeculator._multi_step_decode = multi_step_decode

@@ -215,6 +215,11 @@ class Pool(Frozen):
                 f"node_labels={self.node_labels} cannot hold with plan.nodes={self.plan.nodes} and "
                 f"plan.dp={self.plan.dp}: vLLM itself places those ranks"
             )
+        if self.speculation and self.speculation.adapt and self.device == "gpu" and self.plan.dp > 1:
+            raise ValueError(
+                f"speculation.adapt needs plan.dp=1 on GPUs, not plan.dp={self.plan.dp}: ranks would choose "
+                f"unlike numbers of drafts, and have no CUDA graph for such a step"
+            )
         _refuse_reserved(self.engine, RESERVED_ENGINE_ARGUMENTS)
         refuse_unknown(self.engine, ENGINE_ARGUMENTS, under="engine")
         for setting, names in CARRYING_ENGINE_ARGUMENTS.items():

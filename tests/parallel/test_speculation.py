@@ -138,6 +138,14 @@ def test_what_slows_every_step_changes_nothing() -> None:
     assert engine.ran[100:].count(3) > 250
 
 
+def test_what_is_known_of_later_drafts_is_kept_while_they_are_not_tried() -> None:
+    """Second drafts never pass: at 8 requests k stays at 1, though each window has 128 first drafts."""
+    step_s = [10.1, 14.6, 18.8, 21.6]
+    control = DraftLength(MOST, Adapt(explore=0.0), [step_s] * 4)
+    engine = SimulatedEngine(control).run(100, [0.9, 0.0, 0.0], step_s, num_sequences=8)
+    assert engine.ran[20:].count(1) >= 76
+
+
 def test_probes_of_long_steps_are_rare_but_there_are_some() -> None:
     """No draft is accepted, and each makes a step much longer: looking costs 5 % of the tokens at most."""
     steep = [1.0, 1.5, 2.1, 2.6]

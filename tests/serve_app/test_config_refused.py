@@ -139,6 +139,15 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     # Two values that contradict each other.
     (
+        {
+            f"{T}.device": "gpu",
+            f"{T}.plan": {"dp": 2, "ep": True},
+            f"{T}.speculation": {"draft": "e", "adapt": True},
+        },
+        f"{T}: speculation.adapt needs plan.dp=1 on GPUs, not plan.dp=2: ranks would choose unlike numbers of "
+        "drafts, and have no CUDA graph for such a step",
+    ),
+    (
         {f"{T}.speculation": {"draft": "e", "adapt": True}, f"{T}.engine": {"scheduler_cls": "a.B"}},
         f"{T}: engine.scheduler_cls='a.B' needs speculation.adapt=false, which uses it",
     ),

@@ -60,14 +60,17 @@ def config(*, dp: int = 1, v2: bool = False, asynchronous: bool = False, **adapt
     )
 
 
-def step(under: Any, *, num_decoding: int = 2, num_new: int = 0, prompt_tokens: int = 0) -> Any:
+def step(
+    under: Any, *, num_decoding: int = 2, num_new: int = 0, num_reading_on: int = 0, prompt_tokens: int = 0
+) -> Any:
     """One step of an engine: schedule, run, take in; gives what the workers were told."""
-    k = under.dynamic_sd_lookup[num_decoding + num_new]
-    num_requests = num_decoding + num_new
+    num_requests = num_decoding + num_new + num_reading_on
+    k = under.dynamic_sd_lookup[num_requests]
     scheduled = SimpleNamespace(
         num_scheduled_tokens=dict.fromkeys(range(num_requests), 1),
         total_num_scheduled_tokens=num_decoding * (k + 1) + prompt_tokens,
         scheduled_new_reqs=[None] * num_new,
+        scheduled_cached_reqs=SimpleNamespace(num_output_tokens=[9] * num_decoding + [0] * num_reading_on),
         num_spec_tokens_to_schedule=k,
     )
     under._update_after_schedule(scheduled)
@@ -117,6 +120,19 @@ def test_k_changes_after_a_window_of_steps_that_decode() -> None:
     assert under.verified_next == 0
 
 
+def test_requests_that_read_on_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prompt that is read in pieces is none that decodes, and by itself it ends no window."""
+    under = Under(config())
+    decided: list[float] = []
+    monkeypatch.setattr(under._control, "decide", lambda window: decided.append(window.num_sequences))
+    for _ in range(8):
+        step(under, num_decoding=0, num_reading_on=1, prompt_tokens=1000)
+    assert decided == []
+    for _ in range(4):
+        step(under, num_decoding=1, num_reading_on=3, prompt_tokens=3000)
+    assert decided == [1]
+
+
 @pytest.mark.parametrize("v2", [False, True])
 def test_with_ranks_that_wait_for_each_other_all_is_drafted(v2: bool) -> None:
     """Workers propose the full number, and the next step verifies k of them."""
@@ -162,6 +178,7 @@ def test_only_steps_that_do_nothing_else_are_timed(timed: list[float | None]) ->
         num_scheduled_tokens={0: 4},
         total_num_scheduled_tokens=4,
         scheduled_new_reqs=[],
+        scheduled_cached_reqs=SimpleNamespace(num_output_tokens=[9]),
         num_spec_tokens_to_schedule=0,
     )
     under.update_from_output(late, None)

@@ -21,6 +21,7 @@ class Head(AutoRegressiveSpeculator):
 
     def __init__(self) -> None:
         self.num_speculative_steps = MOST
+        self.vllm_config: Any = None
         self.passes: list[int] = []
         zeros = torch.zeros(8, dtype=torch.int64)
         self.input_buffers: Any = SimpleNamespace(positions=zeros, query_start_loc=zeros)
@@ -76,6 +77,17 @@ def test_where_nothing_is_asked_for_it_passes_for_all() -> None:
     runner = Runner()
     assert passes(runner, 1) == []
     assert passes(runner, 0) == [1, 2]
+
+
+@pytest.mark.parametrize("adapts", [False, True])
+def test_passes_are_graphs_of_their_own_where_their_number_changes(adapts: bool) -> None:
+    """Upstream makes one of them all where the head's attention brings its metadata up to date itself."""
+    head = Head()
+    head.vllm_config = Runner(adapts=adapts).vllm_config
+    group: Any = SimpleNamespace(supports_draft_decode_metadata_update=True)
+    head.attn_groups = [[group]]
+    draft_passes.configure(head)
+    assert head.use_fused_multi_step_decode is not adapts
 
 
 def test_an_engine_of_a_fixed_number_is_left_alone() -> None:
