@@ -195,7 +195,10 @@ class Pool:
         """Return what is known now; it does not change afterwards."""
         if self._snapshot is None:
             shown = tuple(r for name, r in self._replicas.items() if name not in self._suspects)
-            elsewhere = max((one.report.num_queued_elsewhere for one in shown), default=0)
+            # Of the last round alone: a replica that is silent since would go on saying what was then.
+            latest_s = max((one.reported_at_s for one in shown), default=0.0)
+            latest = (one.report for one in shown if one.reported_at_s == latest_s)
+            elsewhere = max((report.num_queued_elsewhere for report in latest), default=0)
             self._snapshot = replace(self.traits, replicas=shown, num_queued_elsewhere=elsewhere)
         return self._snapshot
 

@@ -94,21 +94,23 @@ class Admission(Generic[T]):
                 pool=pool,
             )
             return Turn(overdue[0], self._timed(error, now_s))
-        first = queue.first()
-        if first is None:
-            return None
-        try:
-            decision = self.policy.decide(first.features, pools, now_s, first.tried)
-        except ApiError as error:
-            if self._is_patient(pool, first, error, now_s):
+        passed: list[Waiting[T]] = []
+        while first := queue.first(passed):
+            try:
+                decision = self.policy.decide(first.features, pools, now_s, first.tried)
+            except ApiError as error:
+                if self._is_patient(pool, first, error, now_s):
+                    return None
+                queue.served(first)
+                return Turn(first, self._timed(error, now_s) if isinstance(error, Overloaded) else error)
+            self._absent_since_s.pop(pool, None)
+            if not decision.waits:
+                queue.served(first)
+                return Turn(first, decision)
+            if not first.tried:
                 return None
-            queue.served(first)
-            return Turn(first, self._timed(error, now_s) if isinstance(error, Overloaded) else error)
-        self._absent_since_s.pop(pool, None)
-        if decision.waits:
-            return None
-        queue.served(first)
-        return Turn(first, decision)
+            passed.append(first)  # the replica that is free may be one that failed it, and good for others
+        return None
 
     def withdraw(self, waiting: Waiting[T]) -> None:
         """Forget a request whose client has left, wherever it waits."""

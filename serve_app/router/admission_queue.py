@@ -5,8 +5,8 @@ A step of it is worth `aging_s` seconds of waiting: next is the precedence whose
 
     since_s - aging_s * precedence
 
-so that nobody is overtaken by a request of higher precedence that came more than `aging_s` a step later.
-Within one, tenants take turns, and each one's requests go in the order in which they came. A full queue drops
+so that nobody is overtaken by a request of higher precedence that came more than `aging_s` a step later, but
+by turns: within one, tenants take them, and each one's requests go in the order in which they came. A full queue drops
 from its lowest precedence the newest request of the tenant that has most there.
 
 No clock and no I/O: the ingress and the simulator run the same code.
@@ -100,15 +100,16 @@ class AdmissionQueue(Generic[T]):
             del self._lines[precedence]
         return True
 
-    def first(self) -> Waiting[T] | None:
-        """Return the next one; it keeps its place until `served`."""
-        if not self._lines:
-            return None
-        precedence = min(self._lines, key=self._key_s)
-        return next(iter(self._lines[precedence].values()))[0]
+    def first(self, passed: Collection[Waiting[T]] = ()) -> Waiting[T] | None:
+        """Return the next one that is not `passed` over; it keeps its place until `served`."""
+        for precedence in sorted(self._lines, key=self._key_s):
+            for line in self._lines[precedence].values():
+                if left := next((one for one in line if one not in passed), None):
+                    return left
+        return None
 
     def served(self, waiting: Waiting[T]) -> None:
-        """Take out the request that was first; it is the next tenant's turn."""
+        """Take out a request that was first; it is the next tenant's turn."""
         precedence, tenant = self.precedence(waiting.features), waiting.features.tenant
         self.remove(waiting)
         if line := self._lines.get(precedence, {}).pop(tenant, None):

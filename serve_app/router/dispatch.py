@@ -153,6 +153,9 @@ class Router:
                     return Answer(decision, found, lease)
                 raise found
             lease.release()
+            if isinstance(found, Head):
+                # It fails at once, so it is the emptiest, and would get the next requests as well.
+                self._directory.pools[decision.pool].suspect(decision.replica)
             failures[decision.replica] = failure
             logger.warning(f"pool {decision.pool}: {failure.error}; trying another replica")
             self._metrics.retries.labels(decision.pool, failure.error.code).inc()

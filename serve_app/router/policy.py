@@ -24,6 +24,7 @@ from serve_app.router.deadline import Lateness, lateness, unreachable
 from serve_app.router.filters import (
     floored,
     full,
+    healthy,
     lacks,
     places,
     speculation_refused,
@@ -160,8 +161,8 @@ class Policy:
         """Return the candidates to pick from, at home or in other pools; None if there are none."""
         rules, effort = self.rules, case.features.effort
         if not homes.home:
-            guests = next(self._guests(case, homes.away), None)
-            return Choice(guests, homes.reason) if guests else None
+            able = next(self._guests(case, homes.away), []) or self._unreserved(case, homes.away)
+            return Choice(able, homes.reason) if able else None
         home = self.candidates(case, homes.home)
         if not home:
             guests = next(self._guests(case, homes.away), None) if rules.spill_over else None
@@ -193,6 +194,12 @@ class Policy:
             if guests := self.candidates(case, pools, guest=True):
                 yield guests
 
+    def _unreserved(self, case: Case, away: Collection[PoolSnapshot]) -> list[Candidate]:
+        """Return the candidates in pools that keep no places free: who has no home may wait there."""
+        rules, effort = self.rules, case.features.effort
+        open_ = [pool for pool in away if pool.efforts or rules.spill_over]
+        return self.candidates(case, [p for p in open_ if places(p, effort, rules) >= p.max_num_seqs])
+
     def candidates(
         self,
         case: Case,
@@ -209,7 +216,9 @@ class Policy:
         found = []
         for pool in pools:
             num_places = places(pool, features.effort, rules)
-            num_ahead = ahead[pool.name] / max(1, len(pool.replicas)) if pool.name in ahead else 0.0
+            num_ahead = 0.0
+            if waiting := ahead.get(pool.name):
+                num_ahead = waiting / max(1, len(healthy(pool, rules, now_s, tried)))
             for replica, outlook in zip(pool.replicas, self._forecast(pool), strict=True):
                 name = replica.report.replica
                 if among is not None and name not in among:
@@ -248,7 +257,10 @@ class Policy:
     def _in_time(self, case: Case, homes: Homes, choice: Choice) -> Choice:
         """Return the candidates that keep the deadline, elsewhere if none do where the request would go."""
         guests = self._guests(case, homes.away) if self.rules.spill_over else ()
-        choices = (choice, *(Choice(group, Reason.SPILL_OVER) for group in guests))
+        home = Choice(
+            self.candidates(case, homes.home), Reason.REPLICA_FAILED if case.tried else homes.reason
+        )
+        choices = (choice, home, *(Choice(group, Reason.SPILL_OVER) for group in guests))
         for candidates, reason in choices:
             if in_time := [one for one in candidates if self._lateness(case, one).by_s <= 0]:
                 return Choice(in_time, reason)

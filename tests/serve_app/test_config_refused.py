@@ -144,8 +144,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
             f"{T}.plan": {"dp": 2, "ep": True},
             f"{T}.speculation": {"draft": "e", "adapt": True},
         },
-        f"{T}: speculation.adapt needs plan.dp=1 on GPUs, not plan.dp=2: ranks would choose unlike numbers of "
-        "drafts, and have no CUDA graph for such a step",
+        f"{T}: speculation.adapt needs plan.dp=1 on GPUs, not plan.dp=2: ranks would choose unlike numbers "
+        "of drafts, and have no CUDA graph for such a step",
     ),
     (
         {f"{T}.speculation": {"draft": "e", "adapt": True}, f"{T}.engine": {"scheduler_cls": "a.B"}},

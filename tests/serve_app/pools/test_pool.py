@@ -231,11 +231,17 @@ async def test_replicas_hear_how_many_wait(pool: Pool, backend: ScriptedBackend)
         waiting.pop()
 
 
-async def test_what_waits_elsewhere(pool: Pool, backend: ScriptedBackend) -> None:
+async def test_what_waits_elsewhere(pool: Pool, backend: ScriptedBackend, clock: Clock) -> None:
     """All replicas say the same, but for what one has not heard yet: the most counts."""
     backend.said = {name: ReplicaReport(name, num_queued_elsewhere=n) for name, n in (("a", 3), ("b", 5))}
     await pool.refresh()
     assert pool.snapshot().num_queued_elsewhere == 5
+    # One that is silent since does not go on saying what was then.
+    del backend.replicas["b"], backend.said["b"]
+    backend.num_silent = 1
+    clock.now_s += 1
+    await pool.refresh()
+    assert pool.snapshot().num_queued_elsewhere == 3
 
 
 async def test_a_length_that_only_the_replica_knows(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:

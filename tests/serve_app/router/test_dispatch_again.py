@@ -1,5 +1,6 @@
 """Trying again: how often, how many replicas one request may take down, and whom the breakers blame."""
 
+import asyncio
 from contextlib import suppress
 
 import pytest
@@ -7,10 +8,11 @@ import pytest
 from serve_app.engine.scripted import OK, Step
 from serve_app.errors import FloorKept, PoolBusy, ReplicaLost
 from serve_app.pools.breaker import NUM_FAILURES, OPEN_S
+from serve_app.router.dispatch import Answer
 from serve_app.router.retry_budget import BURST
 from serve_app.rules import Admission, Rules
 from serve_app.types import Effort, Head, RequestFeatures
-from tests.serve_app.samples import CALL, System, gather, head, system
+from tests.serve_app.samples import CALL, System, cancel, gather, head, system, until
 
 NONE, HIGH = RequestFeatures(Effort.NONE), RequestFeatures(Effort.HIGH)
 LOST = (ReplicaLost("gone"),)
@@ -129,3 +131,40 @@ async def test_a_floor_is_kept() -> None:
         await parts.router.route(NONE, CALL)
     assert refused.value.headers["retry-after"] == "5"
     assert (await parts.router.route(HIGH, CALL)).head == Head(200, head("l1").headers)
+
+
+async def test_who_fails_at_once_does_not_get_the_next_request_too() -> None:
+    """Nothing of it is left in its batch, so it would look best: it is left alone until it reports again."""
+    parts = await replicas({"t1": BROKEN, "t2": (0.05, *OK)})
+    first, second = await asyncio.gather(
+        parts.router.route(NONE, CALL), asyncio.create_task(_later(parts, 0.02))
+    )
+    assert [first.head.status, second.head.status] == [200, 200]
+    assert parts.asked() == ["t1", "t2", "t2"]
+    assert await route(parts) == 200
+    assert parts.asked().count("t1") == 2
+
+
+async def _later(parts: System, seconds: float) -> Answer:
+    await asyncio.sleep(seconds)
+    return await parts.router.route(NONE, CALL)
+
+
+async def test_who_has_failed_everywhere_it_could_go_holds_up_nobody() -> None:
+    """It waits for a replica that is silent; those behind it go to the one that failed it."""
+    parts = await system({"t1": BROKEN, "t2": OK}, rules=Rules(), max_num_seqs=4).refresh()
+    backend, clock = parts.backends["throughput"], parts.clock
+    del backend.replicas["t2"]
+    backend.num_silent = 1
+    clock.now_s += 2.1
+    await parts.refresh()
+    waiting = asyncio.create_task(parts.router.route(NONE, CALL))
+    await until(lambda: parts.asked() == ["t1"])
+    backend.replicas["t1"] = (head("t1"), b"{}")
+    others = [asyncio.create_task(parts.router.route(NONE, CALL)) for _ in range(3)]
+    await asyncio.sleep(0)
+    await parts.refresh()
+    answers = await asyncio.wait_for(asyncio.gather(*others), 5)
+    assert [answer.decision.replica for answer in answers] == ["t1"] * 3
+    assert not waiting.done()
+    await cancel(waiting)

@@ -155,3 +155,48 @@ def test_a_long_prompt_is_no_reason_to_leave() -> None:
     assert decision.reason is Reason.EFFORT
     assert decision.predicted is not None
     assert decision.predicted.ttft_s > 10
+
+
+@pytest.mark.parametrize("efforts", [frozenset({Effort.NONE}), frozenset[Effort]()], ids=["home", "overflow"])
+def test_without_a_home_a_request_waits_where_all_places_are_taken(efforts: frozenset[Effort]) -> None:
+    """The only pool that takes its length is full, and keeps nothing free for others."""
+    big = PoolSnapshot("big", efforts, (ReplicaSnapshot(ReplicaReport("t1", 4), NOW_S),), max_num_seqs=4)
+    short = replace(latency(("l1", 0, FRESH)), max_model_len=1000)
+    decision = decide(replace(HIGH, prompt_tokens=5000), (big, short), RULES, Random(0))
+    assert (decision.pool, decision.reason, decision.waits) == ("big", Reason.LENGTH, True)
+
+
+def test_home_is_in_time_where_leaving_it_is_not() -> None:
+    """The prompt is cached at home, and would have to be read elsewhere."""
+    measured = ReplicaReport(
+        "", per_token_s=0.02, batch_size=1, prefill_s=10, prefill_mean_tokens=100_000, answer_tokens=100
+    )
+
+    def pools(backlog: int) -> list[PoolSnapshot]:
+        away, home = replace(measured, replica="t1"), replace(measured, replica="l1", prefill_tokens=backlog)
+        return [
+            PoolSnapshot("throughput", frozenset({Effort.NONE}), (ReplicaSnapshot(away, NOW_S),)),
+            PoolSnapshot("latency", frozenset({Effort.HIGH}), (ReplicaSnapshot(home, NOW_S),)),
+        ]
+
+    asked = RequestFeatures(Effort.HIGH, prompt_tokens=100_000, max_tokens=100, blocks=(Block(1, 100_000),))
+    policy = Policy(Rules(), {}, Random(0))
+    assert policy.decide(asked, pools(0), NOW_S).pool == "latency"
+    hurried = replace(asked, first_token_deadline_s=NOW_S + 5)
+    assert policy.decide(hurried, pools(22_000), NOW_S).pool == "latency"
+
+
+def test_those_ahead_are_served_by_who_serves() -> None:
+    """Replicas that drain take none of the queue."""
+
+    def wait_s(*draining: str) -> float:
+        measured = ReplicaReport("a", 4, per_token_s=0.02, batch_size=8, answer_tokens=300)
+        rest = (replace(measured, replica=name, is_draining=True) for name in draining)
+        replicas = tuple(ReplicaSnapshot(report, NOW_S) for report in (measured, *rest))
+        pool = PoolSnapshot("throughput", frozenset({Effort.NONE}), replicas, max_num_seqs=4)
+        policy = Policy(replace(RULES, spill_over=False), {}, Random(0))
+        predicted = policy.decide(NONE, [pool], NOW_S, ahead={"throughput": 40}).predicted
+        assert predicted is not None
+        return predicted.wait_s
+
+    assert wait_s("b", "c", "d") == wait_s() > 0
