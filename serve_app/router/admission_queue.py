@@ -6,8 +6,8 @@ A step of it is worth `aging_s` seconds of waiting: next is the precedence whose
     since_s - aging_s * precedence
 
 so that nobody is overtaken by a request of higher precedence that came more than `aging_s` a step later, but
-by turns: within one, tenants take them, and each one's requests go in the order in which they came. A full queue drops
-from its lowest precedence the newest request of the tenant that has most there.
+by turns: within one, tenants take them, and each one's requests go in the order in which they came. A full
+queue drops from its lowest precedence the newest request of the tenant that has most there.
 
 No clock and no I/O: the ingress and the simulator run the same code.
 """
