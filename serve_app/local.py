@@ -101,7 +101,8 @@ class LocalSystem:
         """Stop everything this object started; kill by id what does not go by itself."""
         if self._ray is None:
             return
-        self.progress("stopping")
+        with contextlib.suppress(OSError):  # nobody may read it any more
+            self.progress("stopping")
         with contextlib.suppress(httpx.HTTPError):
             # Engines that are asked leave nothing behind; nobody waits for those that take long.
             self.ask_ray("DELETE", "/api/serve/applications/", timeout=STOP_PATIENCE_S / 2)
@@ -120,12 +121,14 @@ class LocalSystem:
         if self._folder:
             self._folder.cleanup()
         left = [p.pid for p in self.processes()]
-        self.progress(f"stopped; processes left: {left or 'none'}")
+        with contextlib.suppress(OSError):
+            self.progress(f"stopped; processes left: {left or 'none'}")
 
     def ask_ray(self, method: str, path: str, **given: Any) -> httpx.Response:
         """Return the answer of Ray's REST API. Raises httpx.HTTPError."""
         headers = {"authorization": f"Bearer {self.ray_token}"}
-        return httpx.request(method, self.dashboard_url + path, headers=headers, **given)
+        # Through no proxy that the environment names: it would see the token.
+        return httpx.request(method, self.dashboard_url + path, headers=headers, trust_env=False, **given)
 
     def processes(self) -> Iterator[psutil.Process]:
         """Yield every live process of this system, wherever it was forked."""
@@ -135,7 +138,7 @@ class LocalSystem:
                     yield process
 
     def watch(self) -> None:
-        """Return when Ray has ended by itself, which it should not."""
+        """Wait until Ray ends by itself, which it should not: raises StartError then."""
         assert self._ray is not None
         code = self._ray.wait()
         raise StartError(f"Ray ended with status {code}")
@@ -218,7 +221,8 @@ class LocalSystem:
 
     def _is_ready(self) -> bool:
         with contextlib.suppress(httpx.HTTPError):
-            return httpx.get(self.file.url + self.ready_path, timeout=10.0).status_code == 200
+            answer = httpx.get(self.file.url + self.ready_path, timeout=10.0, trust_env=False)
+            return answer.status_code == 200
         return False
 
     def progress(self, what: str) -> None:

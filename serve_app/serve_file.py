@@ -26,7 +26,8 @@ class ServeFile:
     @property
     def url(self) -> str:
         """Where a client on this machine reaches the application."""
-        host = "127.0.0.1" if self.host == "0.0.0.0" else self.host
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        host = f"[{host}]" if ":" in host else host
         return f"http://{host}:{self.port}{self.route_prefix.rstrip('/')}"
 
     @property

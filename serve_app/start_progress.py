@@ -33,17 +33,16 @@ class Progress:
     _said_at_s: float = field(default_factory=time.monotonic)
 
     def is_running(self) -> bool:
-        """Whether the application runs. Raises StartError if it failed."""
-        for app in (self.system.applications() or {}).values():
+        """Whether all applications of the file run. Raises StartError if one failed."""
+        apps = self.system.applications() or {}
+        for app_name, app in apps.items():
             for name, deployment in app["deployments"].items():
                 replicas = [replica["state"].lower() for replica in deployment["replicas"]]
                 self._say(name, ", ".join(replicas) or deployment["status"].lower().replace("_", " "))
                 self._say_trouble(name, deployment["message"])
             if app["status"] == "DEPLOY_FAILED":
-                raise StartError(f"the application did not start: {_reason(app)}")
-            if app["status"] == "RUNNING":
-                return True
-        return False
+                raise StartError(f"application {app_name!r} did not start: {_reason(app)}")
+        return bool(apps) and all(app["status"] == "RUNNING" for app in apps.values())
 
     def _say_trouble(self, name: str, message: str) -> None:
         """Pass on the last line of a traceback of Serve's, or what it waits for; it goes on trying."""

@@ -11,12 +11,17 @@ from serve_app.serve_file import ServeFile
 
 QUESTION = "What is 17 + 25?"
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that stop everything: Ctrl-C, a supervisor's, and the terminal's end."""
+
 
 def up(file: ServeFile) -> None:
-    """Bring the system up, show that both efforts answer, and serve until Ctrl-C or SIGTERM."""
-    # Both named: a process started in the background has SIGINT ignored.
-    for stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stop, signal.default_int_handler)
+    """Bring the system up, show that both efforts answer, and serve until a signal of `ENDING`."""
+    for end in ENDING:
+        # A process started in the background has SIGINT ignored, and is to be stopped by it all the same;
+        # one under `nohup` is not to end with the terminal.
+        if end is not signal.SIGHUP or signal.getsignal(end) is not signal.SIG_IGN:
+            signal.signal(end, signal.default_int_handler)
     with LocalSystem(file) as system:
         try:
             system.start()
@@ -33,6 +38,10 @@ def up(file: ServeFile) -> None:
             system.watch()
         except KeyboardInterrupt:
             print()
+        finally:
+            # Everything is being stopped: a second Ctrl-C would leave Ray and its engines behind.
+            for end in ENDING:
+                signal.signal(end, signal.SIG_IGN)
 
 
 def _ask_once_at_each_effort(file: ServeFile) -> None:
@@ -45,7 +54,8 @@ def _ask_once_at_each_effort(file: ServeFile) -> None:
             "temperature": 0,
         }
         began_s = time.monotonic()
-        answer = httpx.post(f"{file.url}/v1/chat/completions", json=body, timeout=120.0)
+        url = f"{file.url}/v1/chat/completions"
+        answer = httpx.post(url, json=body, timeout=120.0, trust_env=False)  # through no proxy
         took_s = time.monotonic() - began_s
         if answer.status_code != 200:
             raise StartError(f"effort {effort} answered {answer.status_code}: {answer.text}")

@@ -135,6 +135,15 @@ def test_progress_says_what_changed(monkeypatch: pytest.MonkeyPatch, free: int) 
     ]
 
 
+def test_other_applications_of_the_file_run_as_well(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    """One of them that is quick is not taken for all."""
+    other = {"other": {"status": "RUNNING", "message": "", "deployments": {}}}
+    states = iter([other, other | state("DEPLOYING", latency=["STARTING"]), other | state("RUNNING")])
+    monkeypatch.setattr(LocalSystem, "applications", lambda self: next(states))
+    progress = Progress(system([], free))
+    assert [progress.is_running() for _ in range(3)] == [True, False, True]
+
+
 def test_progress_says_that_it_still_lives(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     """When nothing has changed for a while, that is said too."""
     said: list[str] = []
@@ -218,7 +227,7 @@ def test_progress_of_a_failure(monkeypatch: pytest.MonkeyPatch, free: int) -> No
     monkeypatch.setattr(
         LocalSystem, "applications", lambda self: state("DEPLOY_FAILED", "tp=3 does not divide 32")
     )
-    with pytest.raises(StartError, match=r"the application did not start: tp=3 does not divide 32"):
+    with pytest.raises(StartError, match=r"application 'venturi' did not start: tp=3 does not divide 32"):
         Progress(system([], free)).is_running()
 
 
