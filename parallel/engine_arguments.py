@@ -120,9 +120,36 @@ def context_splits(arguments: Mapping[str, Any]) -> int:
     splits = CONTEXT_SPLITS
     if isinstance(config, Mapping):
         splits = config.get("flash_attn_max_num_splits_for_cuda_graph", CONTEXT_SPLITS)
-    if type(splits) is not int or splits < 1:
+    if not _counts(splits):
         raise ValueError(
             "engine.attention_config.flash_attn_max_num_splits_for_cuda_graph="
             f"{splits!r} must be a whole number of at least 1"
         )
-    return splits
+    return int(splits)
+
+
+def largest_graph(arguments: Mapping[str, Any]) -> int | None:
+    """Tokens of the largest step that an engine with these arguments is told to record as a CUDA graph.
+
+    None if it decides by itself; ValueError for sizes that are not whole numbers of at least 1.
+    """
+    config = arguments.get("compilation_config")
+    for at, given in ("", arguments), ("compilation_config.", config if isinstance(config, Mapping) else {}):
+        if sizes := given.get("cudagraph_capture_sizes"):
+            if not isinstance(sizes, list) or not all(map(_counts, sizes)):
+                raise ValueError(
+                    f"engine.{at}cudagraph_capture_sizes={sizes!r} "
+                    "must be a list of whole numbers of at least 1"
+                )
+            return int(max(sizes))
+        if most := given.get("max_cudagraph_capture_size"):
+            if not _counts(most):
+                raise ValueError(
+                    f"engine.{at}max_cudagraph_capture_size={most!r} must be a whole number of at least 1"
+                )
+            return int(most)
+    return None
+
+
+def _counts(given: Any) -> bool:
+    return type(given) is int and given >= 1

@@ -8,7 +8,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from serve_app.config import Settings
+from pydantic import TypeAdapter, ValidationError
+
+from serve_app.config import Settings, problem_lines
 from serve_app.engine.fit import fit
 from serve_app.engine.traits import step_tables, traits
 from serve_app.errors import ApiError, ConfigError
@@ -24,6 +26,7 @@ from serve_app.types import PoolSnapshot, ReplicaReport, ReplicaSnapshot, Reques
 ROUTES = tuple(dialect.path for dialect in DIALECTS)
 LEASED = ("num_leased", "leased_tokens")
 REPORTED = tuple(field.name for field in fields(ReplicaReport))
+REPORTS = TypeAdapter(ReplicaReport)
 
 
 def explained(settings: Settings, route: str, request: Path, snapshots: Path | None) -> Explanation:
@@ -94,10 +97,17 @@ def _snapshot(path: Path, pool: str, row: Any) -> ReplicaSnapshot:
     if not isinstance(row, dict) or "replica" not in row or not row.keys() <= known:
         allowed = ", ".join(sorted(known))
         raise ConfigError([f"{path}: {pool}: must have 'replica' and may have {allowed}, not {row!r}"])
-    said = {name: row[name] for name in REPORTED if name in row}
-    said["acceptance"] = tuple(said.get("acceptance", ()))
     leased = {name: row[name] for name in LEASED if name in row}
-    return ReplicaSnapshot(ReplicaReport(**said), -row.get("age_s", 0.0), **leased)
+    for name, value in {**leased, "age_s": row.get("age_s", 0.0)}.items():
+        if type(value) not in (int, float):
+            raise ConfigError([f"{path}: {pool}: {name}={value!r} must be a number"])
+    try:
+        said = {name: row[name] for name in REPORTED if name in row}
+        report = REPORTS.validate_json(json.dumps(said), strict=True)
+    except ValidationError as error:
+        lines = [line for one in error.errors() for line in problem_lines(one)]
+        raise ConfigError([f"{path}: {pool}: {line}" for line in lines]) from None
+    return ReplicaSnapshot(report, -row.get("age_s", 0.0), **leased)
 
 
 def _bytes(path: Path) -> bytes:

@@ -58,6 +58,11 @@ def load(path: Path) -> ServeFile:
     (application,) = ours
     if application.route_prefix is None:
         raise ConfigError(["route_prefix: must be a path, not None: clients reach Venturi there"])
+    prefix = application.route_prefix
+    if not prefix.startswith("/") or (prefix != "/" and prefix.endswith("/")) or {"{", "}"} & set(prefix):
+        raise ConfigError(
+            [f"route_prefix: must begin with '/', not end with it, and have no braces, not {prefix!r}"]
+        )
     settings = parse(application.args)
     at = f"applications.{applications.index(application)}.deployments"
     if problems := _wrong_overrides(at, application.deployments, settings):

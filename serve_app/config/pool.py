@@ -1,12 +1,13 @@
 """What is one pool: its engines, how they are laid out, and how many? Or a server that is not ours?"""
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from parallel.engine_arguments import NAMES as ENGINE_ARGUMENTS
-from parallel.engine_arguments import SPECULATION_NAMES, context_splits
+from parallel.engine_arguments import SPECULATION_NAMES, context_splits, largest_graph
 from parallel.hardware import gpu
 from parallel.plan import Device, ParallelPlan
 from parallel.speculation import Adapt
@@ -76,6 +77,15 @@ def _adapt(given: Any) -> Any:
     if isinstance(given, dict):
         refuse_unknown(given, Adapt.__dataclass_fields__)
     return given
+
+
+def _is_json(engine: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what vLLM's arguments cannot be, such as the date that YAML makes of 2026-01-01."""
+    try:
+        json.dumps(engine)
+    except TypeError as error:
+        raise ValueError(f"{error}; in YAML such a text needs quotes") from None
+    return engine
 
 
 COUNTS = ("max_model_len", "max_num_seqs", "max_num_batched_tokens")
@@ -162,7 +172,7 @@ class Pool(Frozen):
     """Requests a replica takes at once; more wait in the ingress."""
     max_queued_requests: Positive = 1024
     """Requests that may wait in one ingress replica for this pool; more are refused with 503."""
-    engine: dict[str, Any] = Field(default_factory=dict)
+    engine: Annotated[dict[str, Any], AfterValidator(_is_json)] = Field(default_factory=dict)
     """vLLM's engine arguments, under vLLM's names."""
     speculation: Speculation | None = None
     count_experts: bool = False
@@ -222,6 +232,10 @@ class Pool(Frozen):
             )
         _refuse_reserved(self.engine, RESERVED_ENGINE_ARGUMENTS)
         refuse_unknown(self.engine, ENGINE_ARGUMENTS, under="engine")
+        if self.count_experts and "worker_cls" in self.engine:
+            raise ValueError(
+                f"engine.worker_cls={self.engine['worker_cls']!r} needs count_experts=false, which uses it"
+            )
         for setting, names in CARRYING_ENGINE_ARGUMENTS.items():
             if (
                 self.speculation
@@ -244,9 +258,14 @@ class Pool(Frozen):
         if type(share) not in (int, float) or not 0 < share <= 1:
             raise ValueError(f"engine.gpu_memory_utilization={share!r} must be above 0 and at most 1")
         context_splits(self.engine)  # raises for what is no number of parts
-        max_num_seqs, max_num_batched_tokens = (
-            self.engine.get(name) for name in ("max_num_seqs", "max_num_batched_tokens")
-        )
+        largest_graph(self.engine)  # raises for sizes that are none
+        most_tokens = self.engine.get("max_num_batched_tokens")
+        if most_tokens is not None and self.places_of_rank > most_tokens:
+            raise ValueError(
+                f"engine.max_num_seqs={self.places_of_rank} is more than "
+                f"engine.max_num_batched_tokens={most_tokens}: each takes a token a step"
+            )
+        max_num_seqs = self.engine.get("max_num_seqs")
         if max_num_seqs is None:
             return self
         if max_num_seqs * self.plan.dp > self.max_ongoing_requests:
@@ -254,10 +273,5 @@ class Pool(Frozen):
             raise ValueError(
                 f"engine.max_num_seqs={max_num_seqs}{groups} can never be reached with "
                 f"max_ongoing_requests={self.max_ongoing_requests}"
-            )
-        if max_num_batched_tokens is not None and max_num_seqs > max_num_batched_tokens:
-            raise ValueError(
-                f"engine.max_num_seqs={max_num_seqs} is more than "
-                f"engine.max_num_batched_tokens={max_num_batched_tokens}: each takes a token a step"
             )
         return self

@@ -11,15 +11,42 @@ from serve_app.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
 
+MERGE = "tag:yaml.org,2002:merge"
+"""YAML's tag of `<<`."""
+
 
 def read_yaml(path: Path) -> Any:
-    """Return what stands in the file. Raises ConfigError if it cannot be read, or is not YAML."""
+    """Return what stands in the file. Raises ConfigError if it cannot be read, or is not YAML.
+
+    A key that stands twice in one mapping is refused: the first one would be lost without a word.
+    """
     try:
-        return yaml.safe_load(path.read_bytes())
+        return yaml.load(path.read_bytes(), _EachKeyOnce)  # noqa: S506 - it is a SafeLoader
     except OSError as error:
         raise ConfigError([f"{path}: {error.strerror}"]) from None
     except yaml.YAMLError as error:
         raise ConfigError([f"{path}: not YAML: {' '.join(str(error).split())}"]) from None
+
+
+class _EachKeyOnce(yaml.SafeLoader):
+    """YAML as `safe_load` reads it, without keys that stand twice."""
+
+    def __init__(self, stream: bytes) -> None:
+        super().__init__(stream)
+        self._looked_at: set[int] = set()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Refuse them before those that are merged in (`<<`) stand beside the mapping's own."""
+        names: set[str] = set()
+        keys = (key for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.tag != MERGE)
+        for key in keys if id(node) not in self._looked_at else ():
+            if key.value in names:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value!r} stands twice in one mapping", key.start_mark
+                )
+            names.add(key.value)
+        self._looked_at.add(id(node))
+        super().flatten_mapping(node)
 
 
 def validated(model: type[M], tree: Any) -> M:

@@ -3,8 +3,7 @@
 Without a graph the processor launches each of a step's kernels by itself, which can take longer than they do.
 """
 
-from collections.abc import Mapping
-
+from parallel.engine_arguments import largest_graph
 from serve_app.config import Pool
 
 USUAL_TOKENS = 512
@@ -13,17 +12,9 @@ USUAL_TOKENS = 512
 
 def recorded_tokens(pool: Pool) -> int:
     """Tokens of the largest step that a pool's engine records; 0 where it records none, as without a GPU."""
-    given = pool.engine
-    if not pool.gpu or given.get("enforce_eager"):
+    if not pool.gpu or pool.engine.get("enforce_eager"):
         return 0
-    config = given.get("compilation_config")
-    places = [given, config] if isinstance(config, Mapping) else [given]
-    for place in places:
-        if sizes := place.get("cudagraph_capture_sizes"):
-            return int(max(sizes))
-        if most := place.get("max_cudagraph_capture_size"):
-            return int(most)
-    return USUAL_TOKENS
+    return largest_graph(pool.engine) or USUAL_TOKENS
 
 
 def full_step_tokens(pool: Pool) -> int:

@@ -29,7 +29,7 @@ def arrivals(scenario: Scenario) -> Iterator[Arrival]:
     rng = Random(scenario.seed)
     source = scenario.arrivals
     if isinstance(source, Trace):
-        yield from _trace(source)
+        yield from _trace(source, scenario.duration_s)
         return
     if isinstance(source, Closed):
         for _ in range(source.num_requests):
@@ -71,12 +71,14 @@ def _length(length: Length, rng: Random) -> int:
     return max(1, min(length.most, tokens))
 
 
-def _trace(source: Trace) -> Iterator[Arrival]:
+def _trace(source: Trace, until_s: float) -> Iterator[Arrival]:
     before_s = 0.0
     try:
         lines = source.file.read_text().splitlines()
     except OSError as error:
         raise ConfigError([f"{source.file}: {error.strerror}"]) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{source.file}: not UTF-8: {error}"]) from None
     for number, line in enumerate(lines, 1):
         try:
             entry = json.loads(line)
@@ -86,9 +88,11 @@ def _trace(source: Trace) -> Iterator[Arrival]:
                 int(entry["prompt_tokens"]),
                 int(entry["answer_tokens"]),
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise ConfigError([f"{source.file}:{number}: {type(error).__name__}: {error}"]) from None
-        if one.at_s < before_s or min(one.prompt_tokens, one.answer_tokens) < 1:
+        if one.at_s >= until_s:
+            return
+        if not one.at_s >= before_s or min(one.prompt_tokens, one.answer_tokens) < 1:
             raise ConfigError(
                 [f"{source.file}:{number}: at_s must not fall below {before_s:g}, nor tokens below 1: {line}"]
             )

@@ -92,7 +92,7 @@ class Simulation:
             first_s = scenario.router.report_period_s * (1 - ingress.number / len(self._ingress))
             self._at(first_s, partial(self._observe, ingress))
         source = scenario.arrivals
-        for _ in range(source.concurrency if isinstance(source, Closed) else 1):
+        for _ in range(min(source.concurrency, source.num_requests) if isinstance(source, Closed) else 1):
             self._next_arrival()
         while self._events and (self._may_arrive or self._num_open):
             self._now_s, _, act = heapq.heappop(self._events)

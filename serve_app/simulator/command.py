@@ -3,11 +3,13 @@
 import json
 import sys
 from argparse import Namespace
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
 from tqdm import tqdm
 
+from serve_app.errors import ConfigError
 from serve_app.simulator import outcome
 from serve_app.simulator.capacity import capacity
 from serve_app.simulator.cells import simulate_cells
@@ -24,9 +26,16 @@ def run(options: Namespace) -> str:
     if options.command == "divide":
         return _divide(load(options.file), options.json)
     files: list[Path] = [*([options.file] if options.file else []), *(options.compare or [])]
-    results = {file.stem: _simulate(file.stem, load(file)) for file in files}
+    if options.plot and not options.plot.parent.is_dir():
+        raise ConfigError([f"--plot={options.plot}: there is no folder {options.plot.parent}"])
+    stems = Counter(file.stem for file in files)
+    names = [file.stem if stems[file.stem] == 1 else str(file) for file in files]
+    results = {name: _simulate(name, load(file)) for name, file in zip(names, files, strict=True)}
     if options.plot:
-        plot(results, options.plot)
+        try:
+            plot(results, options.plot)
+        except (OSError, ValueError) as error:
+            raise ConfigError([f"--plot={options.plot}: {error}"]) from None
     summaries = {name: outcome.summarise(result) for name, result in results.items()}
     if options.json:
         return json.dumps(

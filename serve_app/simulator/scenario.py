@@ -45,7 +45,10 @@ class Square(Frozen):
 
 
 class Trace(Frozen):
-    """Recorded arrivals: JSON lines with `at_s`, `effort`, `prompt_tokens`, `answer_tokens`, in order."""
+    """Recorded arrivals: JSON lines with `at_s`, `effort`, `prompt_tokens`, `answer_tokens`, in order.
+
+    Those from the scenario's `duration_s` on are left out.
+    """
 
     kind: Literal["trace"]
     file: Path

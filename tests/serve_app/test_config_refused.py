@@ -1,5 +1,6 @@
 """Settings: what is refused, and in which words."""
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -138,6 +139,28 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "ingress.auth.keys_env: String should have at least 1 character, not ''",
     ),
     # Two values that contradict each other.
+    (
+        {f"{T}.count_experts": True, f"{T}.engine": {"worker_cls": "a.B"}},
+        f"{T}: engine.worker_cls='a.B' needs count_experts=false, which uses it",
+    ),
+    (
+        {f"{T}.engine": {"cudagraph_capture_sizes": 512}},
+        f"{T}: engine.cudagraph_capture_sizes=512 must be a list of whole numbers of at least 1",
+    ),
+    (
+        {f"{T}.engine": {"compilation_config": {"max_cudagraph_capture_size": "many"}}},
+        f"{T}: engine.compilation_config.max_cudagraph_capture_size='many' "
+        "must be a whole number of at least 1",
+    ),
+    (
+        {f"{T}.engine": {"revision": date(2026, 1, 1)}},
+        f"{T}.engine: Object of type date is not JSON serializable; in YAML such a text needs quotes",
+    ),
+    (
+        {f"{T}.engine": {"max_num_batched_tokens": 128}},
+        f"{T}: engine.max_num_seqs=256 is more than engine.max_num_batched_tokens=128: "
+        "each takes a token a step",
+    ),
     (
         {
             f"{T}.device": "gpu",

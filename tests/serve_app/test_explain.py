@@ -136,6 +136,9 @@ def test_other_routes(tmp_path: Path) -> None:
         (HIGH, {"fast": []}, CHAT, "snapshots.json: no pool 'fast'; there are throughput, latency"),
         (HIGH, {"latency": 1}, CHAT, "snapshots.json: must be an object of lists of replicas, by pool"),
         (HIGH, {"latency": [{"load": 1}]}, CHAT, "snapshots.json: latency: must have 'replica' and may have"),
+        (HIGH, {"latency": [{"replica": "r", "age_s": None}]}, CHAT, "latency: age_s=None must be a number"),
+        (HIGH, {"latency": [{"replica": "r", "acceptance": 5}]}, CHAT, "snapshots.json: latency: acceptance"),
+        (HIGH, {"latency": [{"replica": "r", "kv_usage": "x"}]}, CHAT, "snapshots.json: latency: kv_usage"),
     ],
 )
 def test_what_is_wrong_is_named(

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from serve_app.config import read_yaml
 from serve_app.errors import ConfigError
 from serve_app.serve_file import ServeFile, load
 from tests.serve_app.samples import args
@@ -201,4 +202,37 @@ def test_our_own_problems(tmp_path: Path) -> None:
     assert problems(written(tmp_path, {"applications": [broken]})) == [
         "model.nmae: unknown key; did you mean 'name'?",
         "router: max_age_s=0.1 must be more than report_period_s=0.2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("a: {b: 1, b: 2}", "'b' stands twice in one mapping"),
+        ("a: 1\nc: 2\na: 3", "'a' stands twice in one mapping"),
+    ],
+)
+def test_a_key_that_stands_twice(tmp_path: Path, text: str, wanted: str) -> None:
+    """The first one would be lost; the line is named."""
+    (tmp_path / "serve.yaml").write_text(text)
+    (problem,) = problems(tmp_path / "serve.yaml")
+    assert wanted in problem
+    assert "line" in problem
+
+
+def test_what_is_merged_in_may_be_written_over(tmp_path: Path) -> None:
+    """Also where that is merged in once more."""
+    (tmp_path / "some.yaml").write_text(
+        "a: &a {x: 1, y: 1}\nb: &b {<<: *a, y: 2}\nc: {<<: *b, y: 3}\nd: {<<: *b}"
+    )
+    read = read_yaml(tmp_path / "some.yaml")
+    assert (read["b"], read["c"], read["d"]) == ({"x": 1, "y": 2}, {"x": 1, "y": 3}, {"x": 1, "y": 2})
+
+
+@pytest.mark.parametrize("prefix", ["llm", "/llm/", "/{llm}"])
+def test_a_prefix_that_serve_refuses(tmp_path: Path, prefix: str) -> None:
+    """It would say so when it deploys."""
+    tree = TREE | {"applications": [APPLICATION | {"route_prefix": prefix}]}
+    assert problems(written(tmp_path, tree)) == [
+        f"route_prefix: must begin with '/', not end with it, and have no braces, not {prefix!r}"
     ]

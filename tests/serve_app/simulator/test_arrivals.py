@@ -56,6 +56,8 @@ def test_the_seed_decides() -> None:
         ({"effort": "low"}, "t.jsonl:2: ValueError"),
         ({"at_s": 0.5}, "at_s must not fall below 1"),
         ({"answer_tokens": 0}, "tokens below 1"),
+        ({"at_s": float("nan")}, "at_s must not fall below 1"),
+        ({"prompt_tokens": float("inf")}, "t.jsonl:2: OverflowError"),
     ],
 )
 def test_traces(tmp_path: Path, change: dict[str, object], problem: str | None) -> None:
@@ -69,3 +71,21 @@ def test_traces(tmp_path: Path, change: dict[str, object], problem: str | None) 
         return
     with pytest.raises(ConfigError, match=problem):
         list(arrivals(source))
+
+
+@pytest.mark.parametrize("at_s", [20.0, 1e9, float("inf")])
+def test_a_trace_ends_with_the_scenario(tmp_path: Path, at_s: float) -> None:
+    """What comes later is no part of the time that goodput is worked out over."""
+    entry = {"at_s": 1.0, "effort": "none", "prompt_tokens": 3, "answer_tokens": 4}
+    path = tmp_path / "t.jsonl"
+    path.write_text("\n".join(json.dumps(one) for one in (entry, entry | {"at_s": at_s})))
+    source = scenario(arrivals={"kind": "trace", "file": str(path)}, duration_s=20)
+    assert [one.at_s for one in arrivals(source)] == [1.0]
+
+
+def test_a_trace_that_is_no_text(tmp_path: Path) -> None:
+    """Is refused by name."""
+    path = tmp_path / "t.jsonl"
+    path.write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match=r"t\.jsonl: not UTF-8"):
+        list(arrivals(scenario(arrivals={"kind": "trace", "file": str(path)})))

@@ -91,3 +91,32 @@ def test_mistakes_end_with_2(file: Path, capsys: pytest.CaptureFixture[str]) -> 
     file.write_text(SMALL.replace("duration_s", "duration"))
     assert main(["simulate", str(file)]) == 2
     assert capsys.readouterr().err == "duration: unknown key; did you mean 'duration_s'?\n"
+
+
+def test_files_of_one_name_are_two_columns(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each under its path."""
+    other = tmp_path / "other" / file.name
+    other.parent.mkdir()
+    other.write_text(SMALL.replace("rate_per_s: 4", "rate_per_s: 2"))
+    assert main(["simulate", "--json", "--compare", str(file), str(other)]) == 0
+    assert list(json.loads(capsys.readouterr().out)) == [str(file), str(other)]
+
+
+@pytest.mark.parametrize("name", ["nowhere/x.png", "x.nothing"])
+def test_a_picture_that_cannot_be_drawn(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """One line names the file."""
+    assert main(["simulate", str(file), "--plot", str(tmp_path / name)]) == 2
+    assert capsys.readouterr().err.startswith(f"--plot={tmp_path / name}: ")
+
+
+def test_more_clients_than_requests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All requests come, at once."""
+    few = SMALL.replace("{kind: poisson, rate_per_s: 4}", "{kind: closed, concurrency: 60, num_requests: 50}")
+    (tmp_path / "few.yaml").write_text(few)
+    assert main(["simulate", "--json", str(tmp_path / "few.yaml")]) == 0
+    (found,) = json.loads(capsys.readouterr().out).values()
+    assert sum(group["num_requests"] for group in found["efforts"].values()) == 50
