@@ -73,7 +73,11 @@ def _collectives(options: argparse.Namespace) -> int:
 def _compare(options: argparse.Namespace) -> int:
     for file in options.results:
         results = json.loads(file.read_text())
-        print(compare.table(results) if "cases" in results else verified.table(results))
+        try:
+            print(compare.table(results) if "cases" in results else verified.table(results))
+        except (KeyError, TypeError, AttributeError) as error:
+            what = f"{type(error).__name__}: {error}"
+            raise ValueError(f"{file}: not what bench or verify writes ({what})") from None
     return 0
 
 

@@ -89,13 +89,16 @@ def load_of(values: Any, ranks: int | None = None) -> ExpertLoad:
     if not isinstance(values, dict) or "counts" not in values:
         raise ValueError("an object with counts [layers, experts] is needed")
     counts, own = integers(values["counts"], "counts"), values.get("ranks", 1)
-    if not isinstance(own, int):
+    if type(own) is not int:
         raise ValueError(f"ranks={own!r} must be a whole number")
+    window_s = values.get("window_s", 0.0)
+    if type(window_s) not in (int, float):
+        raise ValueError(f"window_s={window_s!r} must be a number")
     if ranks is None and "slots" in values:
         placement = Placement(integers(values["slots"], "slots"), counts.shape[1], own)
     else:
         placement = in_order(counts, ranks or own)
-    return ExpertLoad(counts, placement, float(values.get("window_s", 0.0)))
+    return ExpertLoad(counts, placement, float(window_s))
 
 
 def in_order(counts: Ints, ranks: int) -> Placement:

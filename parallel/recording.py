@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -54,14 +55,18 @@ def read(path: Path, ranks: int | None = None) -> list[Window]:
 
 def _arrays(path: Path, ranks: int | None) -> list[Window]:
     try:
-        found = np.load(path, allow_pickle=False)
-    except ValueError as error:
+        with path.open("rb") as file:
+            found = np.load(file, allow_pickle=False)
+            values: dict[str, Any] = {"counts": found} if isinstance(found, np.ndarray) else dict(found)
+    except (ValueError, EOFError, BadZipFile) as error:
         raise ValueError(f"{path}: {error}") from None
-    values: dict[str, Any] = {"counts": found} if isinstance(found, np.ndarray) else dict(found)
     if "counts" not in values:
         raise ValueError(f"{path}: holds {', '.join(values) or 'nothing'}, not counts")
     if "ranks" in values:
-        values["ranks"] = int(values["ranks"])
+        given = values["ranks"]
+        if given.size != 1 or not np.issubdtype(given.dtype, np.integer):
+            raise ValueError(f"{path}: ranks={given.tolist()!r} must be a whole number")
+        values["ranks"] = int(given.item())
     counts = values["counts"]
     series = counts if counts.ndim == 3 else [counts]
     return [_window(f"{path}", str(n), values | {"counts": one}, ranks) for n, one in enumerate(series)]

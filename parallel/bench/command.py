@@ -15,7 +15,7 @@ from typing import Any
 
 from parallel.bench import dummy
 from parallel.bench.case import EPLB_POLICIES, ROUTINGS, Case
-from parallel.bench.driver import Target, Workload, run
+from parallel.bench.driver import Target, Workload, has_rows, run
 from parallel.engine_arguments import ENGINE_NAMES
 from parallel.memory import WeightFormat
 from parallel.model_shape import MISTRAL_SMALL_4, ModelShape
@@ -73,8 +73,7 @@ def main(options: argparse.Namespace) -> int:
     todo = cases(options)
     asked = target(options, todo, work)
     found = run(todo, asked, work, options.out, options.budget_s)
-    done = (len(found["cases"][asked.key(case)]["rows"]) == len(work.levels) for case in todo)
-    return 0 if all(done) else 1
+    return 0 if all(has_rows(found["cases"][asked.key(case)], work.levels) for case in todo) else 1
 
 
 def cases(options: argparse.Namespace) -> list[Case]:

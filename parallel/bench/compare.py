@@ -43,8 +43,8 @@ class Pair:
 
 def pairs(results: Mapping[str, Any], efficiency: Efficiency = FITTED) -> Iterator[Pair]:
     """Every row of a results file that has a speed; ValueError for a GPU that is not known here."""
-    work = results["workload"]
     for name, record in results["cases"].items():
+        work = record.get("workload", results["workload"])  # of all cases, where they do not say
         case = Case(**record["case"])
         engine = engine_of(results["machine"], record, case.plan, efficiency)
         chunk_tokens = record["arguments"].get("max_num_batched_tokens", Load.chunk_tokens)
@@ -53,7 +53,10 @@ def pairs(results: Mapping[str, Any], efficiency: Efficiency = FITTED) -> Iterat
                 continue
             share = row["requests"] / case.replicas
             load = Load(max(1.0, share), work["prompt_tokens"], work["answer_tokens"], chunk_tokens)
-            spoken = Speculation(case.draft_tokens, row["tokens_a_step"]) if case.draft_tokens else None
+            spoken = None
+            if case.draft_tokens:
+                # A client that reads late is told of two steps at once.
+                spoken = Speculation(case.draft_tokens, min(row["tokens_a_step"], case.draft_tokens + 1))
             yield Pair(
                 name=name,
                 requests=row["requests"],

@@ -76,11 +76,14 @@ class Target:
 def run(
     cases: Sequence[Case], target: Target, work: Workload, results: Path, budget_s: float
 ) -> dict[str, Any]:
-    """Run what `results` lacks of the cases, within the budget; return all that it then holds."""
+    """Run what `results` lacks of the cases, within the budget; return all that it then holds.
+
+    A case that lacks a row of one number of requests is run anew.
+    """
     end = time.monotonic() + budget_s
     found = json.loads(results.read_text()) if results.exists() else {"cases": {}}
     found |= {"machine": machine(), "workload": asdict(work), "command": command_line("parallel")}
-    todo = [case for case in cases if not found["cases"].get(target.key(case), {}).get("rows")]
+    todo = [case for case in cases if not has_rows(found["cases"].get(target.key(case), {}), work.levels)]
     for place, case in enumerate(todo):
         left = end - time.monotonic()
         key = target.key(case)
@@ -90,6 +93,11 @@ def run(
         write_json(results, found)
         print(table({key: found["cases"][key]}), flush=True)
     return dict(found)
+
+
+def has_rows(record: Mapping[str, Any], levels: Sequence[int]) -> bool:
+    """Whether a case's record has a row of each number of requests."""
+    return set(levels) <= {row["requests"] for row in record.get("rows", ())}
 
 
 def _one(case: Case, target: Target, work: Workload, folder: Path, seconds: float) -> dict[str, Any]:
@@ -108,6 +116,7 @@ def _one(case: Case, target: Target, work: Workload, folder: Path, seconds: floa
         "arguments": arguments,
         "environment": environment,
         "params": target.params,
+        "workload": {"prompt_tokens": work.prompt_tokens, "answer_tokens": work.answer_tokens},
     }
     began, ends = time.monotonic(), time.monotonic() + seconds
     with _plugin_on_path(folder) as path:

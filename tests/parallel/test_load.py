@@ -134,6 +134,8 @@ def test_nothing_in_common() -> None:
         ),
         ({"counts": [[1, 2]], "slots": [[0, 0]]}, "expert 1 of layer 0 has no slot"),
         ({"counts": [[1, 2]], "ranks": "x"}, "ranks='x' must be a whole number"),
+        ({"counts": [[1, 2]], "ranks": True}, "ranks=True must be a whole number"),
+        ({"counts": [[1, 2]], "window_s": None}, "window_s=None must be a number"),
     ],
 )
 def test_what_is_no_load(values: Any, message: str) -> None:

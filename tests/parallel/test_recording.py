@@ -78,3 +78,12 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     np.save(tmp_path / "flat.npy", COUNTS[0])
     with pytest.raises(ValueError, match="counts must be rows"):
         read(tmp_path / "flat.npy")
+    (tmp_path / "empty.npy").touch()
+    with pytest.raises(ValueError, match=r"empty\.npy: "):
+        read(tmp_path / "empty.npy")
+    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04")
+    with pytest.raises(ValueError, match=r"broken\.npz: "):
+        read(tmp_path / "broken.npz")
+    np.savez(tmp_path / "ranks.npz", counts=COUNTS, ranks=[1, 2])
+    with pytest.raises(ValueError, match=r"ranks=\[1, 2\] must be a whole number"):
+        read(tmp_path / "ranks.npz")

@@ -64,7 +64,8 @@ def test_status(num_rows: int, status: int, tmp_path: Path, monkeypatch: pytest.
 
     def run(todo: list[Case], asked: Target, work: Workload, out: Path, budget_s: float) -> dict[str, Any]:
         assert (work.levels, out, budget_s) == ((1, 2), tmp_path / "b.json", 400)
-        return {"cases": {asked.key(case): {"rows": [{}] * num_rows} for case in todo}}
+        rows = [{"requests": requests} for requests in work.levels[:num_rows]]
+        return {"cases": {asked.key(case): {"rows": rows} for case in todo}}
 
     monkeypatch.setattr(command, "run", run)
     given = ["--layout", "tp1", "tp2", "--layers", "18", "--concurrency", "1", "2"]

@@ -43,6 +43,24 @@ def test_plain() -> None:
     assert pair.user_error == pytest.approx(said.user_tokens_per_s / 25 - 1)
 
 
+def test_each_case_has_the_prompts_that_it_was_run_with() -> None:
+    """A file that was gone on with has the last ones at its top."""
+    found = results(Case("tp1"))
+    (usual,) = pairs(found)
+    found["cases"]["tp1"]["workload"] = {"prompt_tokens": 32_768, "answer_tokens": 256}
+    (longer,) = pairs(found)
+    assert longer.predicted.user_tokens_per_s < 0.9 * usual.predicted.user_tokens_per_s
+
+
+def test_a_client_that_reads_late() -> None:
+    """Its events are of several steps, so that steps seem to yield more than they can."""
+    found = results(Case("tp1", draft_tokens=3, acceptance=2.5))
+    found["cases"][next(iter(found["cases"]))]["rows"][0]["tokens_a_step"] = 4.05
+    (pair,) = pairs(found)
+    engine = Engine(H200, MISTRAL_SMALL_4, WeightFormat.FP8, ParallelPlan())
+    assert pair.predicted == speed(engine, Load(128, 512, 256, 8192), Speculation(3, 4.0))
+
+
 def test_replicas_with_a_draft_head() -> None:
     """Each has its share of the requests, and the acceptance that was measured."""
     (pair,) = pairs(results(Case("2xtp1", draft_tokens=3, acceptance=2.5)))
@@ -89,3 +107,12 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_text(json.dumps(results(Case("tp1"), "Quadro")))
     assert main(["compare", str(file)]) == 2
     assert capsys.readouterr().err.startswith("compare: machine.gpus='Quadro' is none of A100-40")
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "3", '{"cases": {"tp1": {}}, "workload": {}}'])
+def test_a_file_of_something_else(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Is named in one line."""
+    file = tmp_path / "other.json"
+    file.write_text(text)
+    assert main(["compare", str(file)]) == 2
+    assert capsys.readouterr().err.startswith(f"compare: {file}: not what bench or verify writes (")

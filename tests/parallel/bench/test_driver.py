@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,16 @@ def test_resume(engines: Engines, tmp_path: Path) -> None:
     assert len(asked) == 2
     smaller = Target("target", None, False, PARAMS, {}, {}, ("18 layers",))
     assert set(run([Case("tp1")], smaller, WORK, out, 60)["cases"]) == {"tp1", "tp2", "tp1, 18 layers"}
+
+
+def test_other_numbers_of_requests(engines: Engines, tmp_path: Path) -> None:
+    """A case that is there for some of them is run for the others."""
+    asked = engines(measured)
+    out = tmp_path / "bench.json"
+    run([Case("tp1")], TARGET, replace(WORK, levels=(1,)), out, 60)
+    found = run([Case("tp1")], TARGET, WORK, out, 60)
+    assert [row["requests"] for row in found["cases"]["tp1"]["rows"]] == [1, 3]
+    assert len(asked) == 2
 
 
 def test_failure(engines: Engines, tmp_path: Path) -> None:
