@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from parallel.cost import Engine, decode, draft_s, prefill_s, verify
+from parallel.cost import Engine, decode, prefill_s, speculative_s
 from parallel.model_shape import ModelShape
 
 CONTEXT_TOKENS = 2048
@@ -47,10 +47,10 @@ class StepTable:
 
 
 def _step_s(engine: Engine, head: ModelShape | None, batch: int, draft_tokens: int) -> float:
-    if head is None or draft_tokens == 0:
+    if head is None:
         return decode(engine, batch, CONTEXT_TOKENS).total_s
-    drafting_s = draft_s(engine, head, batch, CONTEXT_TOKENS, draft_tokens)
-    return verify(engine, batch, CONTEXT_TOKENS, draft_tokens).total_s + drafting_s
+    # Where nothing is drafted for once, the head still passes, lest its cache fall behind.
+    return speculative_s(engine, head, batch, CONTEXT_TOKENS, draft_tokens, max(1, draft_tokens))
 
 
 def straight(points: Mapping[int, float]) -> tuple[float, ...]:

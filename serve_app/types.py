@@ -206,8 +206,9 @@ class ReplicaSnapshot:
 
     @property
     def load(self) -> int:
-        """Requests in flight."""
-        return self.report.num_ongoing + self.num_leased
+        """Requests in flight, or the sequences that they are in the engine: of `n` answers each is one."""
+        report = self.report
+        return max(report.num_ongoing, report.num_running + report.num_waiting) + self.num_leased
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,3 +200,14 @@ def test_those_ahead_are_served_by_who_serves() -> None:
         return predicted.wait_s
 
     assert wait_s("b", "c", "d") == wait_s() > 0
+
+
+def test_several_answers_of_one_request_take_as_many_places() -> None:
+    """Seven chats of eight answers each: the next one waits, and the floor is kept from guests."""
+    report = ReplicaReport("l1", num_ongoing=7, num_running=8, num_waiting=48)
+    pool = PoolSnapshot(
+        "latency", frozenset({Effort.HIGH}), (ReplicaSnapshot(report, NOW_S),), max_num_seqs=8
+    )
+    assert decide(HIGH, (pool,), RULES, Random(0)).waits
+    with pytest.raises(FloorKept):
+        decide(NONE, (throughput(), pool), Rules(), Random(0))
