@@ -38,8 +38,9 @@ http.server.ThreadingHTTPServer(("127.0.0.1", port), Dashboard).serve_forever()
 """
 
 UP = """
-import sys
+import signal, sys
 from pathlib import Path
+signal.signal(signal.SIGHUP, signal.{hangup})
 sys.executable = "{folder}/python"  # Ray is what lies beside it
 from serve_app import local, serve_file, up
 up.LocalSystem = lambda file: local.LocalSystem(file, dashboard_port={port})
@@ -56,14 +57,20 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-def up(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+def hangup() -> str:
+    """What the terminal's end does to a process that has not said."""
+    return "SIG_DFL"
+
+
+@pytest.fixture
+def up(tmp_path: Path, hangup: str) -> Iterator[subprocess.Popen[bytes]]:
     """`up`, with a Ray that is starting."""
     (tmp_path / "ray").write_text(RAY.format(python=sys.executable, folder=tmp_path))
     (tmp_path / "ray").chmod(0o755)
     file = (PROJECT_ROOT / "deploy" / "local.yaml").read_text().replace("port: 8000", f"port: {free_port()}")
     (tmp_path / "serve.yaml").write_text(file)
     process = subprocess.Popen(
-        [sys.executable, "-c", UP.format(folder=tmp_path, port=free_port())],
+        [sys.executable, "-c", UP.format(folder=tmp_path, port=free_port(), hangup=hangup)],
         cwd=PROJECT_ROOT,
         env=os.environ | {"PYTHONUNBUFFERED": "1", "http_proxy": "http://127.0.0.1:9"},
         stdout=subprocess.PIPE,
@@ -94,6 +101,17 @@ def test_signals(up: subprocess.Popen[bytes], tmp_path: Path, signals: tuple[sig
     output, _ = up.communicate(timeout=20)
     assert output.decode().rstrip().endswith("stopped; processes left: none")
     assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
+
+
+@pytest.mark.parametrize("hangup", ["SIG_IGN"])
+def test_under_nohup(up: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    """The terminal's end is none of its own; Ctrl-C is."""
+    up.send_signal(signal.SIGHUP)
+    time.sleep(0.2)
+    assert not (tmp_path / "deleting").exists()
+    up.send_signal(signal.SIGINT)
+    output, _ = up.communicate(timeout=20)
+    assert output.decode().rstrip().endswith("stopped; processes left: none")
 
 
 def test_nobody_reads(up: subprocess.Popen[bytes], tmp_path: Path) -> None:
