@@ -29,12 +29,14 @@ class Breaker:
         """Whether the replica should get nothing now."""
         return self._half_open_s is not None and (now_s < self._half_open_s or self._is_probed)
 
-    def sent(self, now_s: float) -> None:
-        """Note that the replica gets a request: while it is half-open, the only one."""
-        self._is_probed = self._half_open_s is not None and now_s >= self._half_open_s
+    def sent(self, now_s: float) -> bool:
+        """Note that the replica gets a request; return whether it is the only one, the breaker half-open."""
+        is_probe = self._half_open_s is not None and now_s >= self._half_open_s
+        self._is_probed = self._is_probed or is_probe
+        return is_probe
 
-    def ended(self) -> None:
-        """Note that a request has ended, whatever came of it: another one may be let through."""
+    def probed(self) -> None:
+        """Note that the only one has ended, whatever came of it: another one may be let through."""
         self._is_probed = False
 
     def answered(self) -> None:

@@ -5,7 +5,7 @@ import math
 MEMORY_S = 10.0
 """Events count for less with age, by 1/e in this time."""
 UNKNOWN_S = 5
-"""When to come back to a pool where nothing has ended lately."""
+"""When to come back to a pool where fewer than two requests have ended."""
 LONGEST_S = 60
 """OpenAI's and Anthropic's clients pass over a longer Retry-After, and come back sooner than told."""
 
@@ -13,10 +13,10 @@ LONGEST_S = 60
 class DrainRate:
     """Requests that end in one pool, a second, by one observer's count.
 
-        level(t) = sum over events of exp(-(t - at) / MEMORY_S)
+        level(t) = sum over events after the first of exp(-(t - at) / MEMORY_S)
         rate(t)  = level(t) / (MEMORY_S * (1 - exp(-(t - began) / MEMORY_S)))
 
-    The second factor makes up for the time before it began to count.
+    The second factor makes up for the time before it began to count, at the first event.
     """
 
     def __init__(self) -> None:
@@ -27,8 +27,9 @@ class DrainRate:
     def note(self, now_s: float) -> None:
         """Count one that ends now."""
         if self._began_s is None:
-            self._began_s = self._at_s = now_s
-        self._level = self._faded(now_s) + 1.0
+            self._began_s = now_s  # from here on; the first one by itself tells no rate
+        else:
+            self._level = self._faded(now_s) + 1.0
         self._at_s = now_s
 
     def per_s(self, now_s: float) -> float:

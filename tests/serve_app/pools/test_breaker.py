@@ -26,9 +26,9 @@ def test_half_open() -> None:
     breaker = opened()
     assert breaker.is_open(OPEN_S - 0.1)
     assert not breaker.is_open(OPEN_S)
-    breaker.sent(OPEN_S)
+    assert breaker.sent(OPEN_S)
     assert breaker.is_open(OPEN_S)
-    breaker.ended()
+    breaker.probed()
     assert not breaker.is_open(OPEN_S), "nobody knows what became of it: another one may try"
 
 
@@ -37,7 +37,7 @@ def test_the_probe_closes_it() -> None:
     breaker = opened()
     breaker.sent(OPEN_S)
     breaker.answered()
-    breaker.ended()
+    breaker.probed()
     assert not breaker.is_open(OPEN_S)
     assert not breaker.failed(OPEN_S)
 
@@ -46,6 +46,6 @@ def test_the_probe_opens_it() -> None:
     """One failure is enough then."""
     breaker = opened()
     breaker.sent(OPEN_S)
-    breaker.ended()
+    breaker.probed()
     assert breaker.failed(OPEN_S)
     assert breaker.is_open(2 * OPEN_S - 0.1)

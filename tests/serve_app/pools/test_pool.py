@@ -4,6 +4,7 @@ import pytest
 
 from serve_app.engine.scripted import OK, ScriptedBackend, Step
 from serve_app.errors import ReplicaLost
+from serve_app.pools.breaker import NUM_FAILURES, OPEN_S
 from serve_app.pools.pool import Lease, Pool
 from serve_app.types import Effort, PoolSnapshot, ReplicaReport, ReplicaSnapshot
 from tests.serve_app.samples import CALL, Clock, gather, head
@@ -268,3 +269,20 @@ async def test_what_has_ended_since_counts_no_more(pool: Pool, backend: Scripted
     await pool.refresh()
     leases[1].release()
     assert pool.snapshot().replicas[0].load == 4, "three of them are others'"
+
+
+async def test_old_answers_that_end_let_no_second_request_through(pool: Pool, clock: Clock) -> None:
+    """They were under way before the breaker opened, and say nothing of the one that tries it."""
+    await pool.refresh()
+    old = [pool.acquire("a", CALL) for _ in range(3)]
+    for _ in range(NUM_FAILURES):
+        pool.failed("a")
+    clock.now_s += OPEN_S
+    await pool.refresh()
+    assert not pool.snapshot().replicas[0].is_broken
+    probe = pool.acquire("a", CALL)
+    for lease in old:
+        lease.release()
+        assert pool.snapshot().replicas[0].is_broken
+    probe.release()
+    assert not pool.snapshot().replicas[0].is_broken

@@ -37,3 +37,12 @@ def test_retry_after(num_before: int, wanted_s: int) -> None:
 def test_nothing_has_ended() -> None:
     """Then nobody knows."""
     assert DrainRate().retry_after_s(3, 0.0) == UNKNOWN_S
+
+
+def test_one_that_has_ended_tells_no_rate() -> None:
+    """A millisecond after it, a thousand a second would come of it."""
+    rate = DrainRate()
+    rate.note(100.0)
+    assert (rate.per_s(100.001), rate.retry_after_s(999, 100.001)) == (0.0, UNKNOWN_S)
+    rate.note(100.5)
+    assert rate.per_s(100.5) == pytest.approx(2.0, rel=0.05)
