@@ -29,6 +29,10 @@ MARK = "VENTURI_LOCAL_RUN"
 READY_PATH = "/ready"
 """What the ingress answers with 200 when every pool takes traffic."""
 
+START_S = 1800.0
+"""What the pools may take to load: 112 GiB of weights from a file server take many minutes. Of an engine that
+fails one hears at once."""
+
 POLL_PERIOD_S = 0.5
 STOP_PATIENCE_S = 10.0
 
@@ -82,7 +86,7 @@ class LocalSystem:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self, timeout_s: float = 600.0) -> None:
+    def start(self, timeout_s: float = START_S) -> None:
         """Start Ray, deploy the file and wait until every pool takes traffic. Raises StartError."""
         self._refuse_taken_ports()
         self.progress("starting Ray")

@@ -20,6 +20,7 @@ from serve_app.engine import (
     response_parts,
     stream_errors,
     token_ids,
+    tool_pictures,
     turns,
     validation,
 )
@@ -93,6 +94,7 @@ class VllmServer:
             stream_errors.install()
             token_ids.install()
             response_parts.install()
+            tool_pictures.install()
             turns.install()  # around the parts
             response_ids.install()
             demands.install(engine.get_tokenizer())

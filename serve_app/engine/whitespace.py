@@ -36,19 +36,21 @@ def _schema(schema: Any) -> Any:
     given = json.loads(schema) if isinstance(schema, str) else schema
     if not isinstance(given, Mapping):
         return schema
-    bounded = {**given, OPTIONS: ONE_LINE | given.get(OPTIONS, {})}
+    options = given.get(OPTIONS)
+    bounded = {**given, OPTIONS: {**ONE_LINE, **(options if isinstance(options, Mapping) else {})}}
     return json.dumps(bounded, ensure_ascii=False) if isinstance(schema, str) else bounded
 
 
 def _lark(grammar: str) -> str:
     """Bound every `%json {...}` of a grammar, as mistral-common writes them for chat."""
-    before, *rules = grammar.split(_JSON_RULE)
-    parts = [before]
-    for rule in rules:
+    parts, at = [], 0
+    while (found := grammar.find(_JSON_RULE, at)) >= 0:
+        begin = found + len(_JSON_RULE)
+        parts.append(grammar[at:begin])
         try:
-            schema, end = json.JSONDecoder().raw_decode(rule)
+            schema, at = json.JSONDecoder().raw_decode(grammar, begin)
         except json.JSONDecodeError:
-            parts.append(rule)  # the words stood in some text, or the backend will say what is wrong
+            at = begin  # the words stood in some text, or the backend will say what is wrong
         else:
-            parts.append(json.dumps(_schema(schema), ensure_ascii=False) + rule[end:])
-    return _JSON_RULE.join(parts)
+            parts.append(json.dumps(_schema(schema), ensure_ascii=False))
+    return "".join([*parts, grammar[at:]])

@@ -1,8 +1,10 @@
 """Which words of a request does vLLM, or this model, know by another name?
 
-Mistral's own API has some for chat. Clients of OpenAI have a `developer` where the encoder has a `system`.
+Mistral's own API has some for chat. Clients of OpenAI have a `developer` where the encoder has a `system`;
+and what another model refused is text.
 """
 
+import json
 import reprlib
 from collections.abc import Mapping
 from operator import is_not
@@ -77,10 +79,33 @@ def _with_parts(body: Body) -> Body:
 
 
 def _with_other_parts(turn: Any) -> Any:
-    content = turn.get("content") if isinstance(turn, dict) else None
+    if not isinstance(turn, dict):
+        return turn
+    turn = _with_calls(turn)
+    content = turn.get("content")
+    if content is None and turn.get("role") == "assistant" and isinstance(turn.get("refusal"), str):
+        return {**turn, "content": turn["refusal"]}
     if not isinstance(content, list) or not any(others := [_other_part(part) for part in content]):
         return turn
     return {**turn, "content": [other or part for other, part in zip(others, content, strict=True)]}
+
+
+def _with_calls(turn: Body) -> Body:
+    """Return a turn whose calls have their arguments as text: Mistral's API takes objects, too."""
+    calls = turn.get("tool_calls")
+    if not isinstance(calls, list) or not any(map(_arguments, calls)):
+        return turn
+    told = [
+        {**call, "function": {**call["function"], "arguments": text}} if (text := _arguments(call)) else call
+        for call in calls
+    ]
+    return {**turn, "tool_calls": told}
+
+
+def _arguments(call: object) -> str | None:
+    function = call.get("function") if isinstance(call, dict) else None
+    given = function.get("arguments") if isinstance(function, dict) else None
+    return json.dumps(given, ensure_ascii=False) if isinstance(given, dict) else None
 
 
 def _other_part(part: object) -> Body | None:
@@ -92,6 +117,8 @@ def _other_part(part: object) -> Body | None:
         return None
     if isinstance(url := part.get("image_url"), str):
         return {**part, "image_url": {"url": url}}
+    if part.get("type") == "refusal" and isinstance(part.get("refusal"), str):
+        return {"type": "text", "text": part["refusal"]}
     if part.get("type") == "thinking" and isinstance(thoughts := part.get("thinking"), list):
         texts = [thought.get("text") if isinstance(thought, dict) else None for thought in thoughts]
         if len(known := [text for text in texts if isinstance(text, str)]) < len(texts):

@@ -65,6 +65,20 @@ def _is_one_function(choice: object) -> bool:
     return not isinstance(choice, Mapping) or choice.get("type") == "function"
 
 
+def _has_results_that_are_read(turns: object) -> bool:
+    return all(
+        part.get("type") in ("text", "image", "tool_reference", None)
+        for turn in _objects(turns)
+        for result in _objects(turn.get("content"))
+        if result.get("type") == "tool_result"
+        for part in _objects(result.get("content"))
+    )
+
+
+def _objects(given: object) -> list[Mapping[str, Any]]:
+    return [one for one in given if isinstance(one, Mapping)] if isinstance(given, list) else []
+
+
 _GUIDED = tuple(
     Refused(f"guided_{kind}", "send response_format or structured_outputs instead", (None,))
     for kind in ("json", "regex", "choice", "grammar")
@@ -85,6 +99,8 @@ _CHAT = (
 )
 
 _MESSAGES = (
+    Refused("output_format", "send output_config.format instead", (None,)),
+    Refused("messages", "of a tool's result only texts and images are read", _has_results_that_are_read),
     Refused("tools", NO_TOOLS_OF_OURS, _of_types(None, "custom")),
     Refused("mcp_servers", NO_TOOLS_OF_OURS, (None, [])),
     Refused("container", NO_TOOLS_OF_OURS),

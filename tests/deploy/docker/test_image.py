@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from serve_app.config import PROJECT_ROOT
+from serve_app.local import START_S
 
 DOCKERFILE = PROJECT_ROOT / "deploy/docker/Dockerfile"
 LET_IN = [line[1:] for line in (PROJECT_ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"]
@@ -31,6 +32,12 @@ def test_health_is_readiness() -> None:
     """Each effort has a replica, not only: the HTTP server answers."""
     (check,) = re.findall(r"^HEALTHCHECK .*\\\n\s+CMD (.*)$", DOCKERFILE.read_text(), re.MULTILINE)
     assert "http://127.0.0.1:8000/ready" in check
+
+
+def test_health_is_not_asked_for_before_a_start_is_given_up() -> None:
+    """`up` waits as long for pools that load."""
+    (minutes,) = re.findall(r"^HEALTHCHECK --start-period=(\d+)m ", DOCKERFILE.read_text(), re.MULTILINE)
+    assert 60 * int(minutes) == START_S
 
 
 def test_every_copied_file_exists() -> None:

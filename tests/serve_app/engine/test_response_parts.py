@@ -66,3 +66,62 @@ def test_mended_the_prompt_is_that_of_chat(construct: Any, tokenizer: Any) -> No
     ]
     found = tokenizer.apply_chat_template(messages(construct, [*HISTORY, ASKED]))
     assert found == tokenizer.apply_chat_template(chat)
+
+
+@pytest.mark.parametrize(
+    ("item", "field", "wanted"),
+    [
+        (
+            {
+                "type": "message",
+                "id": "m",
+                "status": "completed",
+                "role": "assistant",
+                "content": [
+                    {"type": "output_text", "text": "one ", "annotations": []},
+                    {"type": "refusal", "refusal": "two"},
+                ],
+            },
+            "content",
+            "one two",
+        ),
+        (
+            {
+                "role": "assistant",
+                "content": [{"type": "input_text", "text": "a"}, {"type": "input_text", "text": "b"}],
+            },
+            "content",
+            "ab",
+        ),
+        (
+            {
+                "type": "reasoning",
+                "id": "r",
+                "summary": [],
+                "content": [
+                    {"type": "reasoning_text", "text": "a"},
+                    {"type": "reasoning_text", "text": "b"},
+                ],
+            },
+            "reasoning",
+            "ab",
+        ),
+    ],
+    ids=["message", "message in short", "reasoning"],
+)
+def test_what_the_assistant_said_is_read_to_its_end(
+    construct: Any, item: dict[str, Any], field: str, wanted: str
+) -> None:
+    """As shipped all but the first part is lost."""
+    shipped = messages(construct, [HISTORY[0], item, ASKED])[2]
+    assert shipped[field] != wanted
+    response_parts.install()
+    assert messages(construct, [HISTORY[0], item, ASKED])[2][field] == wanted
+
+
+def test_a_refusal_alone_is_text(construct: Any) -> None:
+    """As shipped it ends in an AttributeError."""
+    response_parts.install()
+    refused = {"type": "refusal", "refusal": "no"}
+    item = {"type": "message", "id": "m", "status": "completed", "role": "assistant", "content": [refused]}
+    assert messages(construct, [HISTORY[0], item, ASKED])[2]["content"] == "no"

@@ -72,3 +72,13 @@ def test_the_schema_is_not_changed_in_place() -> None:
     schema = dict(SCHEMA)
     whitespace.bound(asked(json=schema))
     assert schema == SCHEMA
+
+
+def test_words_in_texts_are_left_alone(tokenizer: Any) -> None:
+    """A description may speak of grammars, and options may be null."""
+    schema = SCHEMA | {"description": "like %json {} here", whitespace.OPTIONS: None}
+    structured = asked(grammar=f"start: %json {json.dumps(schema)}")
+    whitespace.bound(structured)
+    taken, length = accepted(tokenizer, structured, '{"a": 1}')
+    assert taken == length
+    assert structured.grammar.count(whitespace.OPTIONS) == 1

@@ -21,6 +21,11 @@ def thought(thinking: object, **others: object) -> dict[str, Any]:
     return {"role": "assistant", "content": [{"type": "thinking", "thinking": thinking} | others, TEXT]}
 
 
+def call(arguments: object) -> dict[str, Any]:
+    """Return a call with these arguments."""
+    return {"id": "c12345678", "type": "function", "function": {"name": "f", "arguments": arguments}}
+
+
 @pytest.mark.parametrize("dialect", [CHAT, CHAT_RENDER])
 @pytest.mark.parametrize(
     ("body", "translated"),
@@ -39,6 +44,18 @@ def thought(thinking: object, **others: object) -> dict[str, Any]:
         (
             {"messages": [HELLO, thought([TEXT, TEXT], closed=True), thought("Hm."), thought([])]},
             {"messages": [HELLO, thought("What is it?" * 2, closed=True), thought("Hm."), thought("")]},
+        ),
+        (
+            {"messages": [HELLO, {"role": "assistant", "tool_calls": [call({"a": "ä"}), call("{}"), 1]}]},
+            {"messages": [HELLO, {"role": "assistant", "tool_calls": [call('{"a": "ä"}'), call("{}"), 1]}]},
+        ),
+        (
+            {"messages": [HELLO, {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}]},
+            {"messages": [HELLO, {"role": "assistant", "content": [{"type": "text", "text": "No."}]}]},
+        ),
+        (
+            {"messages": [HELLO, {"role": "assistant", "content": None, "refusal": "No."}]},
+            {"messages": [HELLO, {"role": "assistant", "content": "No.", "refusal": "No."}]},
         ),
         (
             {"messages": [HELLO, BEGUN | {"prefix": True}]},

@@ -51,6 +51,13 @@ from serve_app.ingress.dialects import (
         (MESSAGES, {"container": "c"}, "container", "no tools of its own"),
         (MESSAGES, {"context_management": {"edits": [{"type": "x"}]}}, "context_management", "whole"),
         (MESSAGES, {"context_management": {"edits": 3}}, "context_management", "whole"),
+        (MESSAGES, {"output_format": {"type": "json_schema"}}, "output_format", "output_config.format"),
+        (
+            COUNT_TOKENS,
+            {"messages": [{"content": [{"type": "tool_result", "content": [{"type": "document"}]}]}]},
+            "messages",
+            "texts and images",
+        ),
     ],
 )
 def test_refused(dialect: Dialect, body: dict[str, Any], field: str, word: str) -> None:
