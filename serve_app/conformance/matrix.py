@@ -84,6 +84,7 @@ class Matrix:
         self._max_tokens = max_tokens
         self._structure_only = structure_only
         self._offered: dict[str, bool] = {}
+        self._known_efforts: set[tuple[str, str]] = set()
         self._unknown_efforts: dict[tuple[str, str], str] = {}
         self._wholes: dict[str, Answer | None] = {}
 
@@ -104,14 +105,19 @@ class Matrix:
             return Outcome.SKIPPED, "not offered"
         if isinstance(cell.case, Mistake):
             return self._refused(cell, cell.case)
-        if (dialect.name, effort) not in self._unknown_efforts:
+        asked = (dialect.name, effort)
+        if asked not in self._unknown_efforts:
             try:
-                return self._answered(dialect, effort, cell.case, cell.how)
+                found = self._answered(dialect, effort, cell.case, cell.how)
             except Refused as refusal:
-                if not _is_about_effort(refusal):
+                # One that has answered at this effort knows it, whatever words its refusals quote.
+                if asked in self._known_efforts or not _is_about_effort(refusal):
                     raise
-                self._unknown_efforts[dialect.name, effort] = str(refusal)
-        return Outcome.SKIPPED, f"effort {effort} not known: {self._unknown_efforts[dialect.name, effort]}"
+                self._unknown_efforts[asked] = str(refusal)
+            else:
+                self._known_efforts.add(asked)
+                return found
+        return Outcome.SKIPPED, f"effort {effort} not known: {self._unknown_efforts[asked]}"
 
     def _answered(self, dialect: Dialect, effort: str, case: Case, how: str) -> tuple[Outcome, str]:
         ask = Ask(self._model, case, effort, self._max_tokens)

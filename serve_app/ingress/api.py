@@ -238,6 +238,9 @@ async def _serve(edge: Edge, request: Request, dialect: Dialect) -> Response:
     except ApiError:
         seen.ended(Outcome.BROKEN)
         raise
+    except asyncio.CancelledError:
+        seen.ended(Outcome.ABANDONED)
+        raise
     if content is None:
         seen.ended(Outcome.ABANDONED)
         return Response(status_code=499)

@@ -19,7 +19,8 @@ class Breaker:
         self._num_failures = 0
         self._half_open_s: float | None = None
         """From when on it is half-open; None while it is closed."""
-        self._is_probed = False
+        self._probe: object | None = None
+        """What stands for the request that is let through while it is half-open."""
 
     def __repr__(self) -> str:
         state = "closed" if self._half_open_s is None else f"open until {self._half_open_s:g}"
@@ -27,21 +28,23 @@ class Breaker:
 
     def is_open(self, now_s: float) -> bool:
         """Whether the replica should get nothing now."""
-        return self._half_open_s is not None and (now_s < self._half_open_s or self._is_probed)
+        return self._half_open_s is not None and (now_s < self._half_open_s or self._probe is not None)
 
-    def sent(self, now_s: float) -> bool:
-        """Note that the replica gets a request; return whether it is the only one, the breaker half-open."""
-        is_probe = self._half_open_s is not None and now_s >= self._half_open_s
-        self._is_probed = self._is_probed or is_probe
-        return is_probe
+    def sent(self, now_s: float) -> object | None:
+        """Note that the replica gets a request; return what stands for it if it is the only one, or None."""
+        if self._half_open_s is None or now_s < self._half_open_s:
+            return None
+        self._probe = object()
+        return self._probe
 
-    def probed(self) -> None:
+    def probed(self, probe: object) -> None:
         """Note that the only one has ended, whatever came of it: another one may be let through."""
-        self._is_probed = False
+        if self._probe is probe:
+            self._probe = None
 
     def answered(self) -> None:
-        """Note that the replica has answered."""
-        self._num_failures, self._half_open_s = 0, None
+        """Note that the replica has answered; what it answers may go on for long."""
+        self._num_failures, self._half_open_s, self._probe = 0, None, None
 
     def failed(self, now_s: float) -> bool:
         """Note that it has failed what another one answered; return whether that opens the breaker."""

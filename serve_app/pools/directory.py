@@ -25,7 +25,11 @@ class Directory:
             next_s = loop.time() + self._period_s
             # The policy distrusts what is old, so a failed refresh needs no other handling.
             with survived:
-                await pool.refresh()
+                try:
+                    await pool.refresh()
+                except Exception:
+                    pool.on_refresh()  # who waits is looked at all the same: their time runs out
+                    raise
             # A round that took long is not followed by a pause of a whole period.
             await asyncio.sleep(max(0.0, next_s - loop.time()))
 

@@ -216,9 +216,9 @@ class Pool:
         """
         stream = self.backend.open(replica, call)
         self._held[replica] += 1
-        is_probe = False
+        probe = None
         if breaker := self._breakers.get(replica):
-            is_probe = breaker.sent(self.clock())
+            probe = breaker.sent(self.clock())
             self._show_breaker(replica)
         if known := self._replicas.get(replica):
             self._replicas[replica] = replace(
@@ -227,18 +227,18 @@ class Pool:
                 leased_tokens=known.leased_tokens + prompt_tokens,
             )
             self._snapshot = None
-        released = partial(self._released, replica, is_probe, on_release)
+        released = partial(self._released, replica, probe, on_release)
         return Lease(replica, stream, released, span)
 
-    def _released(self, replica: str, is_probe: bool, then: Callable[[], None]) -> None:
+    def _released(self, replica: str, probe: object | None, then: Callable[[], None]) -> None:
         self._held[replica] -= 1
         if not self._held[replica]:
             del self._held[replica]
         if known := self._replicas.get(replica):
             self._replicas[replica] = replace(known, num_leased=known.num_leased - 1)
             self._snapshot = None
-        if is_probe and (breaker := self._breakers.get(replica)):
-            breaker.probed()
+        if probe and (breaker := self._breakers.get(replica)):
+            breaker.probed(probe)
             self._show_breaker(replica)
         then()
 

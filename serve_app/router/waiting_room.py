@@ -27,6 +27,8 @@ class Ticket:
     """What a request needs to be sent in its turn, by whoever gives up a place."""
 
     call: Call
+    asked_s: float
+    """When a place was asked for: later than the request came, if a replica has failed it."""
     leased: "asyncio.Future[Leased]"
     context: Context
     """Its own: Ray Serve cancels a call with the request that it was made in; and its trace."""
@@ -70,7 +72,8 @@ class WaitingRoom:
         self, features: RequestFeatures, call: Call, since_s: float, tried: Collection[str]
     ) -> Leased:
         loop = asyncio.get_running_loop()
-        waiting = Waiting(features, since_s, Ticket(call, loop.create_future(), copy_context()), tried)
+        ticket = Ticket(call, self._clock(), loop.create_future(), copy_context())
+        waiting = Waiting(features, since_s, ticket, tried)
         decision = await self._offered(waiting)
         if not decision.waits:
             return decision, self._acquired(decision, waiting)
@@ -95,14 +98,14 @@ class WaitingRoom:
             if isinstance(outcome, ApiError):
                 self._refuse(waiting, outcome)
                 continue
-            waited_s = self._clock() - waiting.since_s
-            self._metrics.queue_time.labels(pool, waiting.features.effort).observe(waited_s)
             try:
                 lease = waiting.ticket.context.run(self._acquired, outcome, waiting)
             except Exception as error:
                 # A fault of that request's, and not of the one whose end made room for it.
                 waiting.ticket.leased.set_exception(error)
             else:
+                waited_s = self._clock() - waiting.ticket.asked_s
+                self._metrics.queue_time.labels(pool, waiting.features.effort).observe(waited_s)
                 waiting.ticket.leased.set_result((outcome, lease))
         self._show(pool)
 

@@ -39,7 +39,14 @@ export async function call(path, { body, signal } = {}) {
   return answer;
 }
 
-export const read = async (path) => (await call(path)).json();
+export async function read(path) {
+  const answer = await call(path);
+  try {
+    return await answer.json();
+  } catch {
+    throw new ApiError("The connection was lost in the middle of the answer.");
+  }
+}
 
 async function refusal(answer) {
   const told = { status: answer.status, requestId: answer.headers.get("x-request-id") };

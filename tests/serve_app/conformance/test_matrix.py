@@ -146,3 +146,16 @@ def test_a_connection_that_breaks(how: str) -> None:
 
     came = row(Scripted(instead=instead), f"chat none {how} plain")
     assert (came.outcome, came.reason) == (Outcome.FAILED, "ReadTimeout: too slow")
+
+
+def test_a_refusal_that_quotes_the_effort() -> None:
+    """It is a fault where the effort has been answered: the server knows it, and refuses something else."""
+
+    def instead(request: httpx.Request) -> httpx.Response | None:
+        body = request.content.decode()
+        return httpx.Response(400, text=f"tools are not permitted: {body}") if '"tools"' in body else None
+
+    came = rows(
+        Scripted(instead=instead), "chat high whole plain", "chat high whole tool", "chat high stream tool"
+    )
+    assert [one.outcome for one in came] == [Outcome.OK, Outcome.FAILED, Outcome.FAILED]

@@ -97,3 +97,14 @@ def test_experts_are_not_counted(open_console: Open) -> None:
     """It says which setting counts them."""
     console = open_console(system({"t1": OK}))
     expect(console.page.locator("#experts")).to_contain_text("count_experts: true")
+
+
+def test_an_answer_that_is_cut_off(open_console: Open) -> None:
+    """It is said, and the next one is asked for."""
+    console = open_console(system({"t1": OK}))
+    pools = console.page.get_by_role("article", name="Pool throughput")
+    expect(pools).to_be_visible()
+    console.page.route("**/venturi/pools", lambda route: route.fulfill(body='{"data": ['))
+    expect(console.page.locator("body")).to_contain_text("The connection was lost in the middle")
+    console.page.unroute("**/venturi/pools")
+    expect(console.page.locator("body")).not_to_contain_text("The connection was lost", timeout=10_000)

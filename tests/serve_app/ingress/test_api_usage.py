@@ -1,5 +1,6 @@
 """What is a stream charged to its tenant, and what does the client see of it?"""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from serve_app.engine.scripted import Step
 from serve_app.errors import PoolBusy
 from serve_app.ingress.auth import key_hash
 from tests.serve_app.ingress.asking import CHAT, SSE, body
-from tests.serve_app.samples import System, api, client, head, system
+from tests.serve_app.samples import System, api, cancel, client, head, system, until
 
 TEXT = b'data: {"id":"1","choices":[{"delta":{"content":"a b c"}}]}\n\n'
 FIGURES = (
@@ -107,3 +108,17 @@ async def test_the_figures_are_counted(tmp_path: Path) -> None:
     assert parts.counted("venturi_tokens_total", kind="output", **where) == 2 * 3
     assert parts.counted("venturi_tenant_tokens_total", kind="output", tenant="one") == 2 * 3
     assert parts.counted("venturi_tenant_requests_total", tenant="one", effort="none") == 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_request_that_is_cancelled_is_counted(stream: bool) -> None:
+    """As abandoned, by its pool: so does Ray Serve when a client has left."""
+    script = (head("t1", SSE), TEXT, 30.0) if stream else (head("t1"), b"{", 30.0)
+    parts = system({"t1": script})
+    async with client(api(parts)) as http:
+        asked = asyncio.create_task(http.post(CHAT, json=body(stream=stream)))
+        await until(lambda: parts.num_leases()["throughput"] == 1)
+        await asyncio.sleep(0.05)
+        await cancel(asked)
+    where = {"outcome": "abandoned", "pool": "throughput", "effort": "none"}
+    await until(lambda: parts.counted("venturi_answers_total", **where) == 1)

@@ -26,18 +26,19 @@ def test_half_open() -> None:
     breaker = opened()
     assert breaker.is_open(OPEN_S - 0.1)
     assert not breaker.is_open(OPEN_S)
-    assert breaker.sent(OPEN_S)
+    probe = breaker.sent(OPEN_S)
+    assert probe
     assert breaker.is_open(OPEN_S)
-    breaker.probed()
+    breaker.probed(probe)
     assert not breaker.is_open(OPEN_S), "nobody knows what became of it: another one may try"
 
 
 def test_the_probe_closes_it() -> None:
     """And then everything counts anew."""
     breaker = opened()
-    breaker.sent(OPEN_S)
+    probe = breaker.sent(OPEN_S)
     breaker.answered()
-    breaker.probed()
+    breaker.probed(probe)
     assert not breaker.is_open(OPEN_S)
     assert not breaker.failed(OPEN_S)
 
@@ -45,7 +46,21 @@ def test_the_probe_closes_it() -> None:
 def test_the_probe_opens_it() -> None:
     """One failure is enough then."""
     breaker = opened()
-    breaker.sent(OPEN_S)
-    breaker.probed()
+    breaker.probed(breaker.sent(OPEN_S))
     assert breaker.failed(OPEN_S)
     assert breaker.is_open(2 * OPEN_S - 0.1)
+
+
+def test_an_answer_that_goes_on_says_nothing_of_the_next_time() -> None:
+    """The probe has been answered, and is still streamed when the breaker opens anew and is probed again."""
+    breaker = opened()
+    first = breaker.sent(OPEN_S)
+    breaker.answered()
+    for _ in range(NUM_FAILURES):
+        breaker.failed(OPEN_S)
+    assert not breaker.is_open(2 * OPEN_S)
+    second = breaker.sent(2 * OPEN_S)
+    breaker.probed(first)
+    assert breaker.is_open(2 * OPEN_S)
+    breaker.probed(second)
+    assert not breaker.is_open(2 * OPEN_S)

@@ -81,3 +81,16 @@ async def test_a_failed_refresh_is_survived(caplog: pytest.LogCaptureFixture) ->
     (record,) = (r for r in caplog.records if r.levelno == logging.ERROR)
     assert "asking pool p for reports: failed" in record.getMessage()
     assert "no controller" in str(record.exc_info)
+
+
+async def test_who_waits_is_looked_at_also_when_a_refresh_fails() -> None:
+    """Deadlines pass whether replicas report or not."""
+
+    def fail() -> None:
+        raise RuntimeError("no controller")
+
+    looked = asyncio.Event()
+    failing = pool("p", ScriptedBackend({"r": OK}, on_reports=fail))
+    failing.on_refresh = looked.set
+    async with running(Directory({"p": failing}, 0.01)):
+        await asyncio.wait_for(looked.wait(), 5)

@@ -216,3 +216,28 @@ async def test_many() -> None:
     assert sum(task.cancelled() for task in tasks) == 10
     assert not [task for task in tasks if not task.cancelled() and task.exception()]
     assert parts.num_leases() == FREE
+
+
+async def test_how_long_requests_waited() -> None:
+    """From when they asked for a place, which after a lost replica is late; only of those that got one."""
+    parts = await one_place()
+    where = {"pool": "throughput", "effort": "none"}
+    room = parts.router._room
+    first = await asked(parts)
+    parts.clock.now_s += 40
+    retried = asyncio.ensure_future(room.lease(NONE, CALL, since_s=parts.clock.now_s - 40))
+    await asyncio.sleep(0.005)
+    parts.clock.now_s += 1
+    first.result().release()
+    lease = (await retried)[1]
+    assert parts.counted("venturi_queue_seconds_sum", **where) == pytest.approx(1)
+    broken = await asked(parts)
+
+    def no_handle(replica: str, call: Call) -> ScriptedStream:
+        raise RuntimeError("no handle")
+
+    parts.backends["throughput"].open = no_handle  # type: ignore[method-assign]
+    lease.release()
+    with pytest.raises(RuntimeError, match="no handle"):
+        await broken
+    assert parts.counted("venturi_queue_seconds_count", **where) == 1
