@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploy.leave import REPLICA_TITLE, leave
+from deploy.leave import TITLES, leave
 
 TITLED = "import setproctitle, sys, time; setproctitle.setproctitle(sys.argv[1]); time.sleep(60)"
 
@@ -24,14 +24,12 @@ def ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def replica() -> Iterator[psutil.Process]:
-    """A process that is named as Ray names Serve's replicas."""
-    with subprocess.Popen(
-        [Path(sys.prefix) / "bin/python", "-c", TITLED, f"{REPLICA_TITLE}venturi:latency"]
-    ) as one:
+@pytest.fixture(params=[f"{TITLES[0]}venturi:latency", *TITLES[1:]])
+def replica(request: pytest.FixtureRequest) -> Iterator[psutil.Process]:
+    """A process that is named as Ray names Serve's replicas, or its proxies."""
+    with subprocess.Popen([Path(sys.prefix) / "bin/python", "-c", TITLED, request.param]) as one:
         process = psutil.Process(one.pid)
-        while not "".join(process.cmdline()).startswith(REPLICA_TITLE):
+        while not "".join(process.cmdline()).startswith(TITLES):
             time.sleep(0.05)
         yield process
         one.kill()
@@ -47,7 +45,7 @@ def test_it_waits_for_the_last_replica(ray: Path, replica: psutil.Process) -> No
 
     began_s = time.monotonic()
     left, what = leave(30, processes)
-    assert (left, what.startswith("no replica left after")) == (True, True)
+    assert (left, what.startswith("no replica or proxy left after")) == (True, True)
     assert time.monotonic() - began_s >= 1.5
     asked = (ray / "asked").read_text()
     assert asked.startswith("drain-node --reason DRAIN_NODE_REASON_PREEMPTION")
@@ -56,7 +54,7 @@ def test_it_waits_for_the_last_replica(ray: Path, replica: psutil.Process) -> No
 
 def test_it_does_not_wait_longer_than_it_was_given(ray: Path, replica: psutil.Process) -> None:
     """The kubelet would not, either."""
-    assert leave(1, lambda: [replica]) == (False, "1 replicas have not ended within 1 s")
+    assert leave(1, lambda: [replica]) == (False, "1 replicas or proxies have not ended within 1 s")
 
 
 def test_it_does_not_wait_for_a_ray_that_did_not_hear(ray: Path, replica: psutil.Process) -> None:
