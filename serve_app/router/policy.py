@@ -163,11 +163,11 @@ class Policy:
         if not homes.home:
             able = next(self._guests(case, homes.away), []) or self._unreserved(case, homes.away)
             return Choice(able, homes.reason) if able else None
-        home = self.candidates(case, homes.home)
+        at_home = self._at_home(case, homes)
+        home = at_home.candidates
         if not home:
             guests = next(self._guests(case, homes.away), None) if rules.spill_over else None
             return Choice(guests, Reason.NO_HEALTHY_REPLICA) if guests else None
-        at_home = Choice(home, Reason.REPLICA_FAILED if case.tried else homes.reason)
         if not rules.spill_over:
             return at_home
         targets, has_left = self.targets(effort), effort in self._away
@@ -186,6 +186,10 @@ class Policy:
             sooner = [one for one in guests if one.saved_s > least_saved_s and _total_s(one) < _total_s(best)]
             return Choice(sooner, Reason.CACHED) if sooner else at_home
         return at_home
+
+    def _at_home(self, case: Case, homes: Homes) -> Choice:
+        reason = Reason.REPLICA_FAILED if case.tried else homes.reason
+        return Choice(self.candidates(case, homes.home), reason)
 
     def _guests(self, case: Case, away: Collection[PoolSnapshot]) -> Iterator[list[Candidate]]:
         """Yield the candidates away from home; last, if requests may spill over, of pools home to nobody."""
@@ -256,16 +260,20 @@ class Policy:
 
     def _in_time(self, case: Case, homes: Homes, choice: Choice) -> Choice:
         """Return the candidates that keep the deadline, elsewhere if none do where the request would go."""
-        guests = self._guests(case, homes.away) if self.rules.spill_over else ()
-        home = Choice(
-            self.candidates(case, homes.home), Reason.REPLICA_FAILED if case.tried else homes.reason
-        )
-        choices = (choice, home, *(Choice(group, Reason.SPILL_OVER) for group in guests))
-        for candidates, reason in choices:
-            if in_time := [one for one in candidates if self._lateness(case, one).by_s <= 0]:
+        late: list[tuple[Lateness, Candidate]] = []
+        for candidates, reason in chain((choice,), self._instead(case, homes, choice)):
+            found = [(self._lateness(case, one), one) for one in candidates]
+            if in_time := [one for by, one in found if by.by_s <= 0]:
                 return Choice(in_time, reason)
-        late = [(self._lateness(case, one), one) for candidates, _ in choices for one in candidates]
+            late += found
         raise unreachable(*min(late, key=lambda pair: pair[0].by_s))
+
+    def _instead(self, case: Case, homes: Homes, choice: Choice) -> Iterator[Choice]:
+        """Yield home, unless it was chosen, and then what is away from it."""
+        if choice.reason in (Reason.SPILL_OVER, Reason.CACHED):
+            yield self._at_home(case, homes)
+        if self.rules.spill_over:
+            yield from (Choice(guests, Reason.SPILL_OVER) for guests in self._guests(case, homes.away))
 
     def _note(self, effort: Effort, reason: Reason) -> None:
         if reason is Reason.SPILL_OVER:
