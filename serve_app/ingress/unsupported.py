@@ -40,9 +40,7 @@ class Refused:
 
 def _of_types(*types: str | None) -> Callable[[Any], bool]:
     def harmless(tools: object) -> bool:
-        # What is no list of objects is left to vLLM, which says what it should be.
-        given = tools if isinstance(tools, list) else ()
-        return all(tool.get("type") in types for tool in given if isinstance(tool, Mapping))
+        return all(tool.get("type") in types for tool in _objects(tools))
 
     return harmless
 
@@ -76,6 +74,7 @@ def _has_results_that_are_read(turns: object) -> bool:
 
 
 def _objects(given: object) -> list[Mapping[str, Any]]:
+    # What is no list of objects is left to vLLM, which says what it should be.
     return [one for one in given if isinstance(one, Mapping)] if isinstance(given, list) else []
 
 
