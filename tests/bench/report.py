@@ -52,22 +52,24 @@ PLACES = {
 }
 """The servers of `places`: their names in the results, and their labels."""
 
-ADAPTING = {
-    "no draft head": ("served-h200-ray-llm-chat-2026-11-29", "Venturi, throughput pool"),
-    "1.6: three always": (
+ADAPTING = (
+    ("no draft head", "served-h200-ray-llm-chat-2026-11-29", "Venturi, throughput pool"),
+    (
+        "1.6: three always",
         "served-h200-adapt-2026-11-29",
         "Venturi, latency pool, an acceptance length of 1.6",
     ),
-    "adapts": ("served-h200-adapt-2026-11-29", "Venturi, latency pool that adapts, accepted alike, 1.6"),
-    "adapts, first ones first": (
+    ("adapts", "served-h200-adapt-2026-11-29", "Venturi, latency pool that adapts, accepted alike, 1.6"),
+    (
+        "adapts, first ones first",
         "served-h200-adapt-2026-11-29",
         "Venturi, latency pool that adapts, an acceptance length of 1.6",
     ),
-    "2.6: three always": ("served-h200-adapt-2026-11-29", "Venturi, latency pool"),
-    "adapts ": ("served-h200-adapt-2026-11-29", "Venturi, latency pool that adapts, accepted alike, 2.6"),
-    "adapts, first ones first ": ("served-h200-adapt-2026-11-29", "Venturi, latency pool that adapts"),
-}
-"""The columns of `adapting`: a results file, and its server."""
+    ("2.6: three always", "served-h200-adapt-2026-11-29", "Venturi, latency pool"),
+    ("adapts", "served-h200-adapt-2026-11-29", "Venturi, latency pool that adapts, accepted alike, 2.6"),
+    ("adapts, first ones first", "served-h200-adapt-2026-11-29", "Venturi, latency pool that adapts"),
+)
+"""The columns of `adapting`: a heading, a results file, and its server."""
 
 VARIANTS = {
     "venturi": "Serve's own proxy",
@@ -95,9 +97,7 @@ def read(name: str) -> Any:
 def layouts() -> str:
     """Engines alone over two GPUs: tokens a second of a user / in all, by requests."""
     columns = [_by_requests(read(file)["cases"][case]) for file, case in LAYOUTS.values()]
-    numbers = sorted({requests for column in columns for requests in column})
-    rows = ((str(number), *(column.get(number, "") for column in columns)) for number in numbers)
-    return _table(("requests", *LAYOUTS), rows, num_left=0)
+    return _by_number(("requests", *LAYOUTS), columns, sorted(set().union(*columns)))
 
 
 def _by_requests(case: Mapping[str, Any]) -> dict[int, str]:
@@ -109,10 +109,9 @@ def _by_requests(case: Mapping[str, Any]) -> dict[int, str]:
 
 def adapting() -> str:
     """A latency pool that drafts three tokens always, or as many as pay: tokens a second of a user."""
-    columns = [_by_clients(read(file)["servers"][server]) for file, server in ADAPTING.values()]
-    numbers = sorted(columns[-1])
-    rows = ((str(number), *(column.get(number, "") for column in columns)) for number in numbers)
-    return _table(("clients", *(heading.strip() for heading in ADAPTING)), rows, num_left=0)
+    columns = [_by_clients(read(file)["servers"][server]) for _, file, server in ADAPTING]
+    headings = ("clients", *(heading for heading, _, _ in ADAPTING))
+    return _by_number(headings, columns, sorted(columns[-1]))
 
 
 def _by_clients(server: Mapping[str, Any]) -> dict[int, str]:
@@ -255,6 +254,12 @@ def _seconds(value_s: float) -> str:
 
 def _more(ms: float) -> str:
     return f"{ms:+.0f} ms" if abs(ms) < 1000 else f"{ms / 1000:+.2g} s"
+
+
+def _by_number(headings: Sequence[str], columns: Sequence[Mapping[int, str]], numbers: Iterable[int]) -> str:
+    """Return `columns` beside each other: a row for each of `numbers`, empty where a column has none."""
+    rows = ((str(number), *(column.get(number, "") for column in columns)) for number in numbers)
+    return _table(headings, rows, num_left=0)
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, num_left: int) -> str:

@@ -10,11 +10,14 @@ from random import Random
 from typing import Any
 
 import httpx
+import pytest
 from fastapi import FastAPI
 from opentelemetry.trace import Tracer
 
+from serve_app import config
 from serve_app.config import Ingress, Model
 from serve_app.engine.scripted import ScriptedBackend, Step
+from serve_app.errors import ConfigError
 from serve_app.ingress.api import make_app
 from serve_app.ingress.gate import Gate
 from serve_app.metrics import Metrics
@@ -48,6 +51,13 @@ def args(changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
         else:
             branch[last] = value
     return tree
+
+
+def problems(changes: Mapping[str, Any]) -> list[str]:
+    """Return the lines with which ARGS are refused once `changes` are made to them."""
+    with pytest.raises(ConfigError) as refused:
+        config.parse(args(changes))
+    return refused.value.problems
 
 
 def head(replica: str, content_type: str = "application/json", status: int = 200) -> Head:
