@@ -11,7 +11,7 @@ from serve_app.config.ingress import MAPPED_EFFORTS, STRICT_EFFORTS, Ingress
 from serve_app.config.model import Defaults, Model, Sampling
 from serve_app.config.pool import RESERVED_ENGINE_ARGUMENTS, Autoscaling, Pool
 from serve_app.config.problems import problem_lines, unknown_keys
-from serve_app.config.reading import read_yaml, validated
+from serve_app.config.reading import YamlLoader, read_yaml, stands_twice, validated
 from serve_app.config.router import Router
 from serve_app.config.settings import INGRESS_DEPLOYMENT, Settings, parse
 from serve_app.config.tracing import Tracing
@@ -39,12 +39,14 @@ __all__ = [
     "Tracing",
     "Upstream",
     "UpstreamDialect",
+    "YamlLoader",
     "environment_variable",
     "parse",
     "problem_lines",
     "process_environment",
     "read_yaml",
     "resolve",
+    "stands_twice",
     "unknown_keys",
     "validated",
 ]

@@ -21,32 +21,45 @@ def read_yaml(path: Path) -> Any:
     A key that stands twice in one mapping is refused: the first one would be lost without a word.
     """
     try:
-        return yaml.load(path.read_bytes(), _EachKeyOnce)  # noqa: S506 - it is a SafeLoader
+        loader = YamlLoader(path.read_bytes())
+        try:
+            tree = loader.get_single_data()
+        finally:
+            loader.dispose()
+        if loader.twice:
+            key = loader.twice[0]
+            raise yaml.constructor.ConstructorError(None, None, stands_twice(key), key.start_mark)
+        return tree
     except OSError as error:
         raise ConfigError([f"{path}: {error.strerror}"]) from None
     except yaml.YAMLError as error:
         raise ConfigError([f"{path}: not YAML: {' '.join(str(error).split())}"]) from None
 
 
-class _EachKeyOnce(yaml.SafeLoader):
-    """YAML as `safe_load` reads it, without keys that stand twice."""
+class YamlLoader(yaml.SafeLoader):
+    """YAML as `safe_load` reads it, which notes the keys that stand twice in one mapping."""
 
-    def __init__(self, stream: bytes) -> None:
+    def __init__(self, stream: bytes | str) -> None:
         super().__init__(stream)
+        self.twice: list[yaml.ScalarNode] = []
+        """Of each such pair the later one; complete once the tree is there."""
         self._looked_at: set[int] = set()
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Refuse them before those that are merged in (`<<`) stand beside the mapping's own."""
+        """Look before those that are merged in (`<<`) stand beside the mapping's own."""
         names: set[str] = set()
         keys = (key for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.tag != MERGE)
         for key in keys if id(node) not in self._looked_at else ():
             if key.value in names:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key.value!r} stands twice in one mapping", key.start_mark
-                )
+                self.twice.append(key)
             names.add(key.value)
         self._looked_at.add(id(node))
         super().flatten_mapping(node)
+
+
+def stands_twice(key: yaml.ScalarNode) -> str:
+    """Say what is wrong with a key of `YamlLoader.twice`."""
+    return f"{key.value!r} stands twice in one mapping"
 
 
 def validated(model: type[M], tree: Any) -> M:

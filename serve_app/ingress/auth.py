@@ -17,7 +17,16 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from serve_app.config import Auth, Tenant, Tenants, environment_variable, problem_lines, resolve
+from serve_app.config import (
+    Auth,
+    Tenant,
+    Tenants,
+    YamlLoader,
+    environment_variable,
+    problem_lines,
+    resolve,
+    stands_twice,
+)
 from serve_app.errors import ConfigError, InvalidRequest
 from serve_app.types import Headers
 
@@ -194,13 +203,13 @@ def parse(text: str, source: str) -> tuple[Tenant, ...]:
     if text.lstrip().startswith("{"):
         text = text.replace("\t", " ")  # JSON, which is YAML but for tabs between its tokens
     try:
-        root, tree = _loaded(text)
-        lines, twice = _lines_of(root)
+        root, tree, twice = _loaded(text)
+        lines = _lines_of(root)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or "cannot be read"
         raise ConfigError([_redacted(f"{_at(source, mark and mark.line)}: not YAML: {what}")]) from None
-    problems = [_redacted(f"{_at(source, line)}: {what}") for line, what in twice]
+    problems = [_redacted(f"{_at(source, key.start_mark.line)}: {stands_twice(key)}") for key in twice]
     if not isinstance(tree, dict):
         problems.append(f"{_at(source, 0)}: must be a mapping with 'tenants'")
     if problems:
@@ -220,20 +229,20 @@ def parse(text: str, source: str) -> tuple[Tenant, ...]:
 Place = tuple[int | str, ...]
 
 
-def _loaded(text: str) -> tuple[Any, Any]:
-    """Return the text's tree with its places in it, and as plain values."""
-    loader = yaml.SafeLoader(text)
+def _loaded(text: str) -> tuple[Any, Any, list[yaml.ScalarNode]]:
+    """Return the text's tree with its places in it, as plain values, and the keys that stand twice in it."""
+    loader = YamlLoader(text)
     try:
         root = loader.get_single_node()
-        return root, loader.construct_document(root) if root else None
+        tree = loader.construct_document(root) if root else None
+        return root, tree, sorted(loader.twice, key=lambda key: key.start_mark.index)
     finally:
         loader.dispose()
 
 
-def _lines_of(root: Any) -> tuple[dict[Place, int], list[tuple[int, str]]]:
-    """Return on which line each value begins, and every key that stands twice in one mapping."""
+def _lines_of(root: Any) -> dict[Place, int]:
+    """Return on which line each value begins."""
     lines: dict[Place, int] = {}
-    twice: list[tuple[int, str]] = []
     seen: set[int] = set()
     waiting: list[tuple[Place, Any]] = [((), root)] if root else []
     while waiting:
@@ -245,15 +254,11 @@ def _lines_of(root: Any) -> tuple[dict[Place, int], list[tuple[int, str]]]:
         if isinstance(node, yaml.SequenceNode):
             waiting += [((*place, i), child) for i, child in enumerate(node.value)]
         elif isinstance(node, yaml.MappingNode):
-            names = set()
             for key, value in node.value:
-                if key.value in names and isinstance(key, yaml.ScalarNode):
-                    twice.append((key.start_mark.line, f"{key.value!r} stands twice in one mapping"))
                 if isinstance(key, yaml.ScalarNode):
-                    names.add(key.value)
                     lines[(*place, key.value)] = key.start_mark.line
                     waiting.append(((*place, key.value), value))
-    return lines, sorted(twice)
+    return lines
 
 
 def _nearest(lines: dict[Place, int], place: Place) -> int:

@@ -46,6 +46,13 @@ def test_json(indent: int | str | None) -> None:
     assert (search.name, search.keys, search.priority) == ("search", (HASH,), 2)
 
 
+def test_merged_keys() -> None:
+    """A tenant may take over what another has (`<<`), but for what it says itself."""
+    search, chat = parse(text("- &a {name: search, priority: 2}", "- {<<: *a, name: chat}"), "keys.yaml")
+    assert (search.name, search.priority) == ("search", 2)
+    assert (chat.name, chat.priority) == ("chat", 2)
+
+
 def test_nobody() -> None:
     """A list without a tenant is valid: that is how everyone is shut out."""
     assert parse("tenants: []", "keys.yaml") == ()
