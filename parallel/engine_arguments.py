@@ -120,7 +120,7 @@ def context_splits(arguments: Mapping[str, Any]) -> int:
     splits = CONTEXT_SPLITS
     if isinstance(config, Mapping):
         splits = config.get("flash_attn_max_num_splits_for_cuda_graph", CONTEXT_SPLITS)
-    if not _counts(splits):
+    if not is_count(splits):
         raise ValueError(
             "engine.attention_config.flash_attn_max_num_splits_for_cuda_graph="
             f"{splits!r} must be a whole number of at least 1"
@@ -136,14 +136,14 @@ def largest_graph(arguments: Mapping[str, Any]) -> int | None:
     config = arguments.get("compilation_config")
     for at, given in ("", arguments), ("compilation_config.", config if isinstance(config, Mapping) else {}):
         if sizes := given.get("cudagraph_capture_sizes"):
-            if not isinstance(sizes, list) or not all(map(_counts, sizes)):
+            if not isinstance(sizes, list) or not all(map(is_count, sizes)):
                 raise ValueError(
                     f"engine.{at}cudagraph_capture_sizes={sizes!r} "
                     "must be a list of whole numbers of at least 1"
                 )
             return int(max(sizes))
         if most := given.get("max_cudagraph_capture_size"):
-            if not _counts(most):
+            if not is_count(most):
                 raise ValueError(
                     f"engine.{at}max_cudagraph_capture_size={most!r} must be a whole number of at least 1"
                 )
@@ -151,5 +151,6 @@ def largest_graph(arguments: Mapping[str, Any]) -> int | None:
     return None
 
 
-def _counts(given: Any) -> bool:
+def is_count(given: Any) -> bool:
+    """Tell whether `given` is a whole number of at least 1; True and 2.0 are none."""
     return type(given) is int and given >= 1

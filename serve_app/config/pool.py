@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from parallel.engine_arguments import NAMES as ENGINE_ARGUMENTS
-from parallel.engine_arguments import SPECULATION_NAMES, context_splits, largest_graph
+from parallel.engine_arguments import SPECULATION_NAMES, context_splits, is_count, largest_graph
 from parallel.hardware import gpu
 from parallel.plan import Device, ParallelPlan
 from parallel.speculation import Adapt
@@ -58,10 +58,11 @@ RESERVED_SPECULATION_ARGUMENTS = {
 """The same of its speculative_config."""
 
 CARRYING_ENGINE_ARGUMENTS = {
-    "adapt": ("scheduler_cls", "additional_config"),
-    "fp8_output": ("additional_config",),
+    "count_experts": ("worker_cls",),
+    "speculation.adapt": ("scheduler_cls", "additional_config"),
+    "speculation.fp8_output": ("additional_config",),
 }
-"""Those that carry a setting of `speculation` to the engine."""
+"""Those that carry a setting to the engine."""
 
 
 def _refuse_reserved(engine: Mapping[str, Any], settings: Mapping[str, str]) -> None:
@@ -88,6 +89,8 @@ def _is_json(engine: dict[str, Any]) -> dict[str, Any]:
     return engine
 
 
+VllmArguments = Annotated[dict[str, Any], AfterValidator(_is_json)]
+
 COUNTS = ("max_model_len", "max_num_seqs", "max_num_batched_tokens")
 """Engine arguments that must be whole numbers."""
 
@@ -110,7 +113,7 @@ class Speculation(Frozen):
     fp8_output: bool = False
     """Whether the head chooses its tokens from an FP8 copy of the output layer: read in half the time, for
     another half of its memory. The target verifies them, so answers stay what they are."""
-    engine: dict[str, Any] = Field(default_factory=dict)
+    engine: VllmArguments = Field(default_factory=dict)
     """More of vLLM's speculative_config, under vLLM's names."""
 
     @model_validator(mode="after")
@@ -172,7 +175,7 @@ class Pool(Frozen):
     """Requests a replica takes at once; more wait in the ingress."""
     max_queued_requests: Positive = 1024
     """Requests that may wait in one ingress replica for this pool; more are refused with 503."""
-    engine: Annotated[dict[str, Any], AfterValidator(_is_json)] = Field(default_factory=dict)
+    engine: VllmArguments = Field(default_factory=dict)
     """vLLM's engine arguments, under vLLM's names."""
     speculation: Speculation | None = None
     count_experts: bool = False
@@ -232,27 +235,22 @@ class Pool(Frozen):
             )
         _refuse_reserved(self.engine, RESERVED_ENGINE_ARGUMENTS)
         refuse_unknown(self.engine, ENGINE_ARGUMENTS, under="engine")
-        if self.count_experts and "worker_cls" in self.engine:
-            raise ValueError(
-                f"engine.worker_cls={self.engine['worker_cls']!r} needs count_experts=false, which uses it"
-            )
         for setting, names in CARRYING_ENGINE_ARGUMENTS.items():
-            if (
-                self.speculation
-                and getattr(self.speculation, setting)
-                and (used := self.engine.keys() & names)
-            ):
+            used = self.engine.keys() & names
+            if used and self._is_on(setting):
                 name = min(used)
-                raise ValueError(
-                    f"engine.{name}={self.engine[name]!r} needs speculation.{setting}=false, which uses it"
-                )
+                raise ValueError(f"engine.{name}={self.engine[name]!r} needs {setting}=false, which uses it")
         return self
+
+    def _is_on(self, setting: str) -> bool:
+        outer, _, name = setting.rpartition(".")
+        return bool(getattr(getattr(self, outer) if outer else self, name, False))
 
     @model_validator(mode="after")
     def _engine_numbers(self) -> Self:
         for name in COUNTS:
             value = self.engine.get(name)
-            if value is not None and (type(value) is not int or value < 1):
+            if value is not None and not is_count(value):
                 raise ValueError(f"engine.{name}={value!r} must be a whole number of at least 1")
         share = self.engine.get("gpu_memory_utilization", 1)
         if type(share) not in (int, float) or not 0 < share <= 1:
